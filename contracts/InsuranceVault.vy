@@ -1,0 +1,297 @@
+# pragma version 0.4.3
+# pragma evm-version cancun
+# pragma optimize gas
+"""
+@title Insurance vault
+@license AGPL-3.0-only
+@notice ERC-4626 shares of the money that stands between a market's losers and its winners (design §7). It earns fees and
+        what closed accounts leave; it pays deficits, and per window at most the draw cap of what it held at the window's
+        first draw, so no disaster empties it and its share price survives any number of them.
+
+        Entry and exit settle the market first and are shut while its mark lags the index: nobody enters before a surplus
+        or leaves before a loss that is already known. Assets are what the vault received, tracked inside, and what the
+        market holds for it; tokens sent without `deposit` count for nothing.
+"""
+
+from ethereum.ercs import IERC20Detailed
+from ethereum.ercs import IERC4626
+from snekmate.auth import ownable
+from snekmate.tokens import erc20
+from snekmate.utils import math
+
+from .interfaces import IInsuranceVault
+from .interfaces import IPerpetualMarket
+from .modules import errors
+from .modules import fixed_point
+from .modules import tokens
+
+implements: IERC4626
+implements: IInsuranceVault
+
+initializes: ownable
+initializes: erc20[ownable := ownable]
+
+exports: (
+    erc20.name,
+    erc20.symbol,
+    erc20.decimals,
+    erc20.totalSupply,
+    erc20.balanceOf,
+    erc20.allowance,
+    erc20.transfer,
+    erc20.transferFrom,
+    erc20.approve,
+    erc20.permit,
+    erc20.nonces,
+    erc20.DOMAIN_SEPARATOR,
+    erc20.eip712Domain,
+)
+
+# Virtual shares per virtual token unit: an attacker who inflates the share price loses about a million times what the
+# next depositor loses to rounding.
+SHARE_OFFSET: constant(uint256) = 10**6
+SHARE_DIGITS: constant(uint8) = 6
+
+asset: public(immutable(address))
+market: public(immutable(address))
+draw_cap: public(immutable(uint256))  # of the assets at the window's first draw, 18 digits
+draw_window: public(immutable(uint256))  # seconds
+TOKEN_SCALE: immutable(uint256)
+
+# Token units received and not paid out.
+held: public(uint256)
+window_start: public(uint256)
+window_assets: public(uint256)
+window_drawn: public(uint256)
+
+
+event Covered:
+    amount: uint256  # token units
+    transferred: uint256  # of it from the vault itself; the rest the market held
+    window_drawn: uint256
+
+
+@deploy
+def __init__(asset_: address, market_: address, draw_cap_: uint256, draw_window_: uint256):
+    """
+    @param market_ The address the market is going to have; it checks that it is the one.
+    """
+    assert draw_cap_ > 0 and draw_cap_ <= fixed_point.WAD * 9 // 10, errors.PARAMETERS_DRAW
+    assert draw_window_ > 0, errors.PARAMETERS_WINDOW
+    asset = asset_
+    market = market_
+    draw_cap = draw_cap_
+    draw_window = draw_window_
+    TOKEN_SCALE = tokens._scale(asset_)
+    ownable.__init__()
+    erc20.__init__(
+        "prorata insurance", "proIN", staticcall IERC20Detailed(asset_).decimals() + SHARE_DIGITS, "prorata insurance", "1"
+    )
+    # Shares come from deposits alone: nobody owns the token, nobody may mint.
+    erc20.is_minter[msg.sender] = False
+    ownable._transfer_ownership(empty(address))
+
+
+# ----------------------------------------------------------------------------------------------------------- the market
+
+
+@external
+@view
+def drawable(owed: uint256) -> uint256:
+    return self._drawable(owed)
+
+
+@internal
+@view
+def _drawable(owed: uint256) -> uint256:
+    cap: uint256 = self._capped(self.held + owed)
+    if self._window_is_over():
+        return cap
+    # Assets may have left since the window began: never more than the cap of what is here now.
+    return min(self._capped(self.window_assets) - self.window_drawn, cap)
+
+
+@external
+def cover(amount: uint256, owed: uint256, transfer: uint256):
+    errors._require(msg.sender == market, errors.VAULT_ONLY_MARKET)
+    errors._require(amount <= self._drawable(owed), errors.VAULT_DRAW_CAP)
+    if self._window_is_over():
+        self.window_start = block.timestamp
+        self.window_assets = self.held + owed
+        self.window_drawn = 0
+    self.window_drawn += amount
+    if transfer > 0:
+        self.held -= transfer
+        tokens._push(asset, market, transfer)
+    log Covered(amount=amount, transferred=transfer, window_drawn=self.window_drawn)
+
+
+@internal
+@view
+def _window_is_over() -> bool:
+    return self.window_start == 0 or block.timestamp >= self.window_start + draw_window
+
+
+@internal
+@view
+def _capped(assets: uint256) -> uint256:
+    return assets * draw_cap // fixed_point.WAD
+
+
+@internal
+def _settle():
+    """
+    @notice Brings the market up to date, so that shares are priced with every loss and surplus already known.
+    """
+    errors._require(extcall IPerpetualMarket(market).settle(), errors.MODE_CATCH_UP)
+
+
+# ------------------------------------------------------------------------------------------------------------- ERC-4626
+
+
+@external
+@view
+def totalAssets() -> uint256:
+    return self._total_assets()
+
+
+@internal
+@view
+def _total_assets() -> uint256:
+    """
+    @notice Token units held here, and whole ones the market holds for the vault.
+    """
+    return self.held + staticcall IPerpetualMarket(market).insurance_owed() // TOKEN_SCALE
+
+
+@internal
+@view
+def _to_shares(assets: uint256, roundup: bool) -> uint256:
+    return math._mul_div(assets, erc20.totalSupply + SHARE_OFFSET, self._total_assets() + 1, roundup)
+
+
+@internal
+@view
+def _to_assets(shares: uint256, roundup: bool) -> uint256:
+    return math._mul_div(shares, self._total_assets() + 1, erc20.totalSupply + SHARE_OFFSET, roundup)
+
+
+@external
+@view
+def convertToShares(assets: uint256) -> uint256:
+    return self._to_shares(assets, False)
+
+
+@external
+@view
+def convertToAssets(shares: uint256) -> uint256:
+    return self._to_assets(shares, False)
+
+
+@external
+@view
+def maxDeposit(receiver: address) -> uint256:
+    return max_value(uint256)
+
+
+@external
+@view
+def previewDeposit(assets: uint256) -> uint256:
+    """
+    @notice At the present mark. Settle the market first to see what a deposit would see.
+    """
+    return self._to_shares(assets, False)
+
+
+@external
+@nonreentrant
+def deposit(assets: uint256, receiver: address) -> uint256:
+    self._settle()
+    shares: uint256 = self._to_shares(assets, False)
+    self._enter(receiver, assets, shares)
+    return shares
+
+
+@external
+@view
+def maxMint(receiver: address) -> uint256:
+    return max_value(uint256)
+
+
+@external
+@view
+def previewMint(shares: uint256) -> uint256:
+    return self._to_assets(shares, True)
+
+
+@external
+@nonreentrant
+def mint(shares: uint256, receiver: address) -> uint256:
+    self._settle()
+    assets: uint256 = self._to_assets(shares, True)
+    self._enter(receiver, assets, shares)
+    return assets
+
+
+@external
+@view
+def maxWithdraw(owner: address) -> uint256:
+    return self._to_assets(erc20.balanceOf[owner], False)
+
+
+@external
+@view
+def previewWithdraw(assets: uint256) -> uint256:
+    return self._to_shares(assets, True)
+
+
+@external
+@nonreentrant
+def withdraw(assets: uint256, receiver: address, owner: address) -> uint256:
+    self._settle()
+    shares: uint256 = self._to_shares(assets, True)
+    self._leave(receiver, owner, assets, shares)
+    return shares
+
+
+@external
+@view
+def maxRedeem(owner: address) -> uint256:
+    return erc20.balanceOf[owner]
+
+
+@external
+@view
+def previewRedeem(shares: uint256) -> uint256:
+    return self._to_assets(shares, False)
+
+
+@external
+@nonreentrant
+def redeem(shares: uint256, receiver: address, owner: address) -> uint256:
+    self._settle()
+    assets: uint256 = self._to_assets(shares, False)
+    self._leave(receiver, owner, assets, shares)
+    return assets
+
+
+@internal
+def _enter(receiver: address, assets: uint256, shares: uint256):
+    errors._require(assets > 0 and shares > 0, errors.VAULT_ZERO)
+    tokens._pull(asset, msg.sender, assets, TOKEN_SCALE)
+    self.held += assets
+    erc20._mint(receiver, shares)
+    log IERC4626.Deposit(sender=msg.sender, owner=receiver, assets=assets, shares=shares)
+
+
+@internal
+def _leave(receiver: address, owner: address, assets: uint256, shares: uint256):
+    errors._require(assets > 0 and shares > 0, errors.VAULT_ZERO)
+    if msg.sender != owner:
+        erc20._spend_allowance(owner, msg.sender, shares)
+    erc20._burn(owner, shares)
+    if assets > self.held:
+        self.held += extcall IPerpetualMarket(market).sweep()
+    self.held -= assets
+    tokens._push(asset, receiver, assets)
+    log IERC4626.Withdraw(sender=msg.sender, receiver=receiver, owner=owner, assets=assets, shares=shares)

@@ -1,0 +1,62 @@
+# pragma version 0.4.3
+# pragma evm-version cancun
+"""
+@title Market lens
+@license AGPL-3.0-only
+@notice What follows from a market's state and need not burden its code: a position in the units a trader reads. Holds
+        nothing, may do nothing; one lens serves every market. Pure functions of the market's own modules, so the two
+        cannot disagree.
+"""
+
+from .interfaces import IPerpetualMarket
+from .modules import buckets
+from .modules import fixed_point
+from .modules import margin
+from .modules import packing
+from .modules import settlement
+from .modules import sides
+
+
+struct PositionView:
+    equity: uint256  # quote, rounded down
+    is_long: bool
+    size: uint256  # rounded down
+    notional: uint256  # at the mark, quote, rounded up
+    margin_ratio: uint256  # equity / notional, 18 digits, rounded down; the maximum of uint256 for a flat account
+    free_collateral: uint256  # above initial margin, quote, rounded down
+    closeout_price: uint256  # the bucket is closed by the first price move beyond it; 0: by none above zero
+
+
+@external
+@view
+def position(market: IPerpetualMarket, owner: address) -> PositionView:
+    """
+    @notice An account at the present mark. Nothing pending is settled for it.
+    """
+    held: IPerpetualMarket.AccountView = staticcall market.account(owner)
+    seen: PositionView = empty(PositionView)
+    seen.equity = held.equity
+    seen.free_collateral = held.equity
+    seen.margin_ratio = max_value(uint256)
+    if held.shares == 0:
+        return seen
+
+    mark: uint256 = staticcall market.mark()
+    closeout_margin: uint256 = (staticcall market.parameters()).closeout_margin
+    initial_margin: uint256 = (staticcall market.parameters()).initial_margin
+    view: IPerpetualMarket.SideView = staticcall market.side(held.side)
+    side: packing.Side = packing.Side(shares=view.shares, scale=view.scale, index=view.index, top=0)
+    seen.is_long = held.side == sides.LONG
+    seen.size = held.shares * side.scale // fixed_point.WAD
+    seen.notional = margin._notional(held.shares, side.scale, mark)
+    seen.margin_ratio = held.equity * fixed_point.WAD // seen.notional
+    required: uint256 = margin._requirement(seen.notional, initial_margin)
+    seen.free_collateral = held.equity - min(held.equity, required)
+
+    edge: int256 = buckets._upper_edge(held.level, held.bucket)
+    if seen.is_long:
+        distance: uint256 = settlement._reach(side, edge, closeout_margin, mark, settlement.PRICE_FALLS)
+        seen.closeout_price = mark - min(mark, distance)
+    else:
+        seen.closeout_price = mark + settlement._reach(side, edge, closeout_margin, mark, settlement.PRICE_RISES)
+    return seen

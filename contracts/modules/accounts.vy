@@ -1,0 +1,138 @@
+# pragma version 0.4.3
+"""
+@title Accounts
+@license AGPL-3.0-only
+@notice Loading an account folds everything that happened since its last touch into its collateral; storing it files it
+        anew (design §2, §4). Between the two it is a value in memory whose collateral is its equity. A touch that changes
+        nothing writes nothing, so touching costs an account nothing.
+"""
+
+from . import buckets
+from . import fixed_point
+from . import packing
+from . import sides
+
+uses: buckets
+uses: sides
+
+# Sizes this close (a millionth of a millionth of a unit) are the same size: a fill of nearly all of a position closes it.
+# Scales are rounded at every deleverage, so the last two positions of a market may differ by some wei.
+SIZE_DUST: constant(uint256) = 10**6
+
+
+struct Account:
+    collateral: uint256  # equity, quote, rounded down
+    side: uint256
+    shares: uint256  # 0: flat
+    filing: buckets.Filing  # as stored; meaningless when flat
+
+
+event AccountUpdated:
+    account: indexed(address)
+    collateral: uint256  # quote
+    side: uint256
+    shares: uint256
+    level: uint256
+    bucket: int256
+
+
+_positions: HashMap[address, uint256]
+_anchors: HashMap[address, uint256]
+
+
+@internal
+@view
+def _load(owner: address, state: sides.State) -> Account:
+    """
+    @notice The account at the present indices: flat and empty if its bucket was closed, flat if its epoch is over.
+    """
+    anchor: packing.Anchor = packing._unpack_anchor(self._anchors[owner])
+    word: uint256 = self._positions[owner]
+    account: Account = empty(Account)
+    if word == 0:
+        account.collateral = anchor.amount
+        return account
+
+    position: packing.Position = packing._unpack_position(word)
+    filing: buckets.Filing = buckets.Filing(level=position.level, bucket=anchor.bucket, debt=anchor.amount)
+    book: uint256 = sides._book(position.epoch, position.side)
+    if buckets._generation(book, filing) != position.generation:
+        return account
+
+    if position.epoch < state.core.epoch:
+        account.collateral = buckets._equity(position.shares, filing, sides._final_index[book])
+        return account
+
+    account.collateral = buckets._equity(position.shares, filing, state.sides[position.side].index)
+    account.side = position.side
+    account.shares = position.shares
+    account.filing = filing
+    return account
+
+
+@internal
+def _store(owner: address, old: Account, new: Account, level: uint256, state: sides.State) -> sides.State:
+    """
+    @notice Writes an account back and files it.
+    @param old As loaded; `new` as it should stand. Side totals are the caller's business.
+    @param level Where `new` is filed: its own if its shares did not change, the present one otherwise.
+    @return The state, its sides' tops raised where needed.
+    """
+    after: sides.State = state
+    position: packing.Position = empty(packing.Position)
+    filing: buckets.Filing = empty(buckets.Filing)
+    amount: uint256 = new.collateral
+
+    if new.shares > 0:
+        book: uint256 = sides._book(state.core.epoch, new.side)
+        filing = buckets._locate(level, new.shares, new.collateral, state.sides[new.side].index)
+        amount = filing.debt
+        position = packing.Position(
+            shares=new.shares, generation=0, epoch=state.core.epoch, level=level, side=new.side
+        )
+        if old.shares > 0 and old.side == new.side:
+            position.generation = buckets._refile(book, old.filing, old.shares, filing, new.shares)
+        else:
+            position.generation = buckets._add(book, filing, new.shares)
+        after.sides[new.side].top = max(state.sides[new.side].top, buckets._upper_edge(level, filing.bucket))
+    if old.shares > 0 and (new.shares == 0 or old.side != new.side):
+        buckets._remove(sides._book(state.core.epoch, old.side), old.filing, old.shares)
+
+    self._positions[owner] = packing._pack_position(position)
+    self._anchors[owner] = packing._pack_anchor(packing.Anchor(amount=amount, bucket=filing.bucket))
+    log AccountUpdated(
+        account=owner,
+        collateral=new.collateral,
+        side=new.side,
+        shares=new.shares,
+        level=filing.level,
+        bucket=filing.bucket,
+    )
+    return after
+
+
+@internal
+@pure
+def _trade(account: Account, is_long: bool, size: uint256, state: sides.State) -> Account:
+    """
+    @notice The position after buying (long) or selling `size`: opened, increased, reduced, closed or turned over.
+            Shares are rounded down on the way in and out; collateral is not touched.
+    """
+    side: uint256 = sides.SHORT
+    if is_long:
+        side = sides.LONG
+    traded: Account = account
+    if account.shares == 0 or account.side == side:
+        traded.side = side
+        traded.shares += size * fixed_point.WAD // state.sides[side].scale
+        return traded
+
+    held: uint256 = account.shares * state.sides[account.side].scale // fixed_point.WAD
+    if size + SIZE_DUST < held:
+        traded.shares -= size * fixed_point.WAD // state.sides[account.side].scale
+    elif size <= held + SIZE_DUST:
+        traded.shares = 0
+    else:
+        traded.side = side
+        traded.shares = (size - held) * fixed_point.WAD // state.sides[side].scale
+    return traded

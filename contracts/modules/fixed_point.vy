@@ -1,0 +1,60 @@
+# pragma version 0.4.3
+"""
+@title Fixed point
+@license AGPL-3.0-only
+@notice Scales and roundings, the rounding always in the name (design §11).
+
+        | quantity                          | digits | bound            |
+        |-----------------------------------|--------|------------------|
+        | size, shares, scale, price, quote | 18     | see packing      |
+        | index K, bucket edge              | 36     | |K| < 2**159     |
+        | shares * index ("exact quote")    | 54     | < 2**250         |
+
+        scale * price is an index amount and shares * index an exact quote amount, both without any rounding. Rounding
+        happens only where exact quote becomes quote, and is always against whoever is paid.
+"""
+
+WAD: constant(uint256) = 10**18
+# One unit of the index; also the quotient between exact quote (54 digits) and quote (18 digits).
+INDEX_UNIT: constant(uint256) = 10**36
+
+
+@internal
+@pure
+def _floor_div(x: int256, y: int256) -> int256:
+    """
+    @notice floor(x / y) for y > 0. Vyper's `//` truncates towards zero, which would round a loss in the loser's favour.
+    """
+    quotient: int256 = x // y
+    if x % y < 0:  # the remainder has the sign of x, so this is "x negative and not divisible"
+        quotient -= 1
+    return quotient
+
+
+@internal
+@pure
+def _ceil_div(x: uint256, y: uint256) -> uint256:
+    """
+    @notice ceil(x / y) for y > 0.
+    """
+    if x == 0:
+        return 0
+    return (x - 1) // y + 1
+
+
+@internal
+@pure
+def _quote_down(exact: int256) -> int256:
+    """
+    @notice Exact quote (54 digits) to quote (18 digits), towards minus infinity.
+    """
+    return self._floor_div(exact, convert(INDEX_UNIT, int256))
+
+
+@internal
+@pure
+def _quote_up(exact: uint256) -> uint256:
+    """
+    @notice Exact quote (54 digits) to quote (18 digits), upwards.
+    """
+    return self._ceil_div(exact, INDEX_UNIT)

@@ -1,0 +1,300 @@
+# pragma version 0.4.3
+"""
+@title Settlement
+@license AGPL-3.0-only
+@notice The price move itself is the settlement (design §3). One `move` lets one side lose `distance` per unit of size to
+        the other, finds every account that this bankrupts, draws on insurance, and pays the winners what is really there.
+
+        Derivation. L loses, W wins; N shares, A scale, K index. Before the move every live account has equity >= 0.
+
+            dK    = A_L * distance              what a share of L loses
+            gross = N_L * dK                    what L should pay
+
+        An account of L is worth E = n * K_L - m after the move, m fixed at its last touch. If E < 0 it pays all it had,
+        which is its part of gross less -E. So L really pays  gross - deficit,  where deficit is the sum of -E over the
+        accounts under zero; and because each of them had E >= 0 before, -E is at most its part of gross:
+
+            deficit <= gross      so      winners' gain = (gross - deficit + covered) / N_W >= 0            (S2)
+
+        The accounts under zero need not be looked for one by one. An account is under zero when K_L falls below its
+        bankruptcy index, and accounts are filed in buckets by it. All buckets that reach above
+
+            T = K_L - co * A_L * mark           co: close-out margin
+
+        are closed whole. What their members have left (close-out margin, up to one bucket width more) first pays for
+        members that are under zero, then winners who are deleveraged while the mark still lags the index (`bonus`), then
+        goes to the vault. What was closed on L shrinks every position of W by one factor, N_L after / N_L before.
+
+        A move may close only so many buckets. One that would need more is stopped at the largest distance that keeps T
+        at or above the upper edge of the first bucket left open, and is then a move like any other.
+
+        All money inside a move is exact quote, 54 digits: shares (18) * index (36). Nothing is rounded before the end:
+        the vault is credited rounded down and asked rounded up, the winners' index is rounded down.
+"""
+
+from snekmate.utils import math
+
+from ..interfaces import IInsuranceVault
+from ..interfaces import IPerpetualMarket
+from . import buckets
+from . import fixed_point
+from . import packing
+from . import sides
+
+uses: buckets
+uses: sides
+
+# Below this scale positions would lose digits: both sides close and start again at scale 1 (design §11).
+MIN_SCALE: constant(uint256) = 10**14
+# Likewise at the edge of the index's 160 bits; one move changes an index by less than 2**142.
+MAX_INDEX: constant(int256) = 2**156
+
+# How a unit of distance moves the mark.
+PRICE_FALLS: constant(int256) = -1
+PRICE_RISES: constant(int256) = 1
+FUNDING: constant(int256) = 0
+
+
+struct Terms:
+    closeout_margin: uint256  # co, 18 digits
+    max_buckets: uint256
+    max_words: uint256
+    insurance: IInsuranceVault
+    token_scale: uint256  # quote per token unit
+
+
+# d of the design: how far, and who loses.
+struct Step:
+    loser: uint256
+    distance: uint256  # |d|, quote per size, 18 digits
+    direction: int256  # of the mark: PRICE_FALLS, PRICE_RISES or FUNDING
+    index_price: uint256  # where the mark is going: the gap still open after the move is what deleveraged winners miss
+
+
+# One move, planned: every number of §3, before anything is written.
+struct Plan:
+    distance: uint256  # |d| after a stop, quote per size, 18 digits
+    mark: uint256  # after
+    index_drop: int256  # dK, 36 digits
+    threshold: int256  # T, or the edge where the budget ended
+    scanned: bool
+    stopped: bool
+    buckets: uint256
+    closed_shares: uint256
+    gross: uint256  # exact quote, like the next four
+    deficit: uint256
+    surplus: uint256
+    bonus: uint256
+    adl_shortfall: uint256
+    covered: uint256  # quote
+    index_gain: int256  # of W, 36 digits
+    winner_scale: uint256  # A_W after
+
+
+event Settled:
+    loser: indexed(uint256)  # 0 longs, 1 shorts
+    funding: indexed(bool)
+    mark_before: uint256
+    mark_after: uint256
+    index_price: uint256
+    receipt: IPerpetualMarket.Receipt
+    long_index: int256
+    short_index: int256
+    long_scale: uint256
+    short_scale: uint256
+
+
+event EpochEnded:
+    epoch: indexed(uint256)
+    long_index: int256
+    short_index: int256
+
+
+@internal
+@pure
+def _threshold(loser: packing.Side, index_drop: int256, closeout_margin: uint256, mark: uint256) -> int256:
+    """
+    @notice T after a move, 36 digits. The close-out margin is rounded down, so T up: rather one bucket more.
+    """
+    return loser.index - index_drop - convert(closeout_margin * loser.scale * mark // fixed_point.WAD, int256)
+
+
+@internal
+@pure
+def _reach(loser: packing.Side, edge: int256, closeout_margin: uint256, mark: uint256, direction: int256) -> uint256:
+    """
+    @notice The largest distance after which T is still at or above `edge`; 0 if it is below already.
+    @dev Per unit of distance T falls by A for the loss, and by co * A more (shorts) or less (longs) as the mark moves.
+    """
+    wad: int256 = convert(fixed_point.WAD, int256)
+    co: int256 = convert(closeout_margin, int256)
+    scale: int256 = convert(loser.scale, int256)
+    room: int256 = (loser.index - edge) * wad - co * scale * convert(mark, int256)
+    return convert(max(fixed_point._floor_div(room, scale * (wad + direction * co)), 0), uint256)
+
+
+@internal
+@pure
+def _moved(mark: uint256, distance: uint256, direction: int256) -> uint256:
+    return convert(convert(mark, int256) + direction * convert(distance, int256), uint256)
+
+
+@internal
+@pure
+def _towards(mark: uint256, index_price: uint256) -> Step:
+    """
+    @notice The step that takes the mark to a price.
+    """
+    if index_price < mark:
+        return Step(loser=sides.LONG, distance=mark - index_price, direction=PRICE_FALLS, index_price=index_price)
+    return Step(loser=sides.SHORT, distance=index_price - mark, direction=PRICE_RISES, index_price=index_price)
+
+
+@internal
+@view
+def _plan(state: sides.State, terms: Terms, step: Step) -> Plan:
+    """
+    @notice Design §3, `move(d)`, without its writes.
+    """
+    L: packing.Side = state.sides[step.loser]
+    W: packing.Side = state.sides[1 - step.loser]
+    plan: Plan = empty(Plan)
+    plan.distance = step.distance
+    plan.winner_scale = W.scale
+
+    # T, and every bucket of L above it; if the budget ends first, the move ends there.
+    plan.mark = self._moved(state.core.mark, step.distance, step.direction)
+    plan.index_drop = convert(L.scale * step.distance, int256)
+    plan.threshold = self._threshold(L, plan.index_drop, terms.closeout_margin, plan.mark)
+    closed: buckets.Scan = empty(buckets.Scan)
+    if L.top > plan.threshold:
+        plan.scanned = True
+        closed = buckets._scan(
+            sides._book(state.core.epoch, step.loser), L.index, plan.threshold, terms.max_buckets, terms.max_words
+        )
+        if closed.stopped:
+            plan.stopped = True
+            plan.distance = self._reach(L, closed.threshold, terms.closeout_margin, state.core.mark, step.direction)
+            plan.mark = self._moved(state.core.mark, plan.distance, step.direction)
+            plan.index_drop = convert(L.scale * plan.distance, int256)
+            plan.threshold = closed.threshold
+    plan.buckets = closed.buckets
+    plan.closed_shares = closed.shares
+    plan.gross = L.shares * convert(plan.index_drop, uint256)
+
+    # What the closed accounts are worth after the move: net deficit against surplus first.
+    value: int256 = closed.value - convert(closed.shares, int256) * plan.index_drop
+    if value < 0:
+        plan.deficit = convert(-value, uint256)
+    else:
+        plan.surplus = convert(value, uint256)
+
+    # W is deleveraged at a mark that may still lag the index: the gap it misses is paid from the surplus.
+    if step.direction != FUNDING and W.shares > 0:
+        gap: uint256 = convert(abs(convert(step.index_price, int256) - convert(plan.mark, int256)), uint256)
+        missed: uint256 = closed.shares * L.scale * gap
+        plan.bonus = min(plan.surplus, missed)
+        plan.adl_shortfall = missed - plan.bonus
+
+    # Insurance covers what is left, as far as it may; with no winner there is nobody to cover.
+    if plan.deficit > 0 and W.shares > 0:
+        available: uint256 = staticcall terms.insurance.drawable(state.core.insurance_owed // terms.token_scale)
+        plan.covered = min(fixed_point._quote_up(plan.deficit), available * terms.token_scale)
+
+    # The winners' gain per share: what the losers could pay, and what the vault covered.
+    if W.shares > 0:
+        gain: uint256 = plan.gross - plan.deficit + min(plan.covered * fixed_point.INDEX_UNIT, plan.deficit) + plan.bonus
+        plan.index_gain = convert(gain // W.shares, int256)
+
+    # Pro-rata deleverage at the new mark.
+    if closed.shares > 0:
+        plan.winner_scale = W.scale * (L.shares - closed.shares) // L.shares
+    return plan
+
+
+@internal
+@pure
+def _receipt(state: sides.State, step: Step, plan: Plan) -> IPerpetualMarket.Receipt:
+    left: packing.Side = state.sides[step.loser]
+    left.shares -= plan.closed_shares
+    return IPerpetualMarket.Receipt(
+        gross=fixed_point._quote_up(plan.gross),
+        deficit=fixed_point._quote_up(plan.deficit),
+        covered=plan.covered,
+        surplus=plan.surplus // fixed_point.INDEX_UNIT,
+        bonus=plan.bonus // fixed_point.INDEX_UNIT,
+        adl_shortfall=fixed_point._quote_up(plan.adl_shortfall),
+        closed_size=plan.closed_shares * left.scale // fixed_point.WAD,
+        buckets_closed=plan.buckets,
+        open_interest=sides._open_interest(left),
+    )
+
+
+@internal
+def _move(state: sides.State, terms: Terms, step: Step) -> sides.State:
+    """
+    @notice Plans a move and carries it out.
+    @return The state after; the caller stores it.
+    """
+    plan: Plan = self._plan(state, terms, step)
+    loser: uint256 = step.loser
+    winner: uint256 = 1 - loser
+    after: sides.State = state
+    if plan.scanned:
+        after.sides[loser].top = buckets._close(sides._book(state.core.epoch, loser), plan.threshold)
+
+    after.core.mark = plan.mark
+    after.sides[loser].index -= plan.index_drop
+    after.sides[loser].shares -= plan.closed_shares
+    after.sides[winner].index += plan.index_gain
+    after.sides[winner].scale = plan.winner_scale
+
+    # vault += surplus - bonus; with no winner, also what the losers paid.
+    to_insurance: uint256 = plan.surplus - plan.bonus
+    if state.sides[winner].shares == 0:
+        to_insurance += plan.gross - plan.deficit
+    after.core.insurance_owed += to_insurance // fixed_point.INDEX_UNIT
+    if plan.covered > 0:
+        after.core.insurance_owed = self._draw(terms, plan.covered, after.core.insurance_owed)
+
+    log Settled(
+        loser=loser,
+        funding=step.direction == FUNDING,
+        mark_before=state.core.mark,
+        mark_after=plan.mark,
+        index_price=step.index_price,
+        receipt=self._receipt(state, step, plan),
+        long_index=after.sides[sides.LONG].index,
+        short_index=after.sides[sides.SHORT].index,
+        long_scale=after.sides[sides.LONG].scale,
+        short_scale=after.sides[sides.SHORT].scale,
+    )
+
+    # L empty, or a number at the edge of its range: both sides close at the mark, gains kept, and start afresh.
+    if (
+        (plan.closed_shares > 0 and after.sides[loser].shares == 0)
+        or plan.winner_scale < MIN_SCALE
+        or after.sides[loser].index < -MAX_INDEX
+        or after.sides[winner].index > MAX_INDEX
+    ):
+        log EpochEnded(
+            epoch=after.core.epoch,
+            long_index=after.sides[sides.LONG].index,
+            short_index=after.sides[sides.SHORT].index,
+        )
+        after = sides._end_epoch(after)
+    return after
+
+
+@internal
+def _draw(terms: Terms, covered: uint256, owed: uint256) -> uint256:
+    """
+    @notice Takes `covered` from insurance: first from what the market holds for it, then from the vault.
+    @return What the market owes afterwards. The vault sends whole token units; the change stays owed to it.
+    """
+    units: uint256 = fixed_point._ceil_div(covered, terms.token_scale)
+    transfer: uint256 = 0
+    if covered > owed:
+        transfer = fixed_point._ceil_div(covered - owed, terms.token_scale)
+    extcall terms.insurance.cover(units, owed // terms.token_scale, transfer)
+    return owed + transfer * terms.token_scale - covered
