@@ -1,0 +1,313 @@
+"""The contracts on whatever local network Ape is connected to: eth-tester (Ape's own), Anvil, Hardhat.
+
+Ape gives the network, its node, the test accounts and the compiled contracts. Transactions go to the node through the
+web3 of Ape's provider and not through `ContractInstance`: Ape would load a trace for each of them and ask a dozen
+questions of the node, and its wording of an error depends on the node.
+
+What is the same on the three, to the unit: addresses, gas, timestamps, events, revert reasons. For that
+
+- every block gets an explicit timestamp, one second after the last block's unless time was advanced;
+- gas limit and fees are constants, so nothing is estimated; a transaction is sent, and only if it failed is its reason
+  asked for, by a call in the very block in which it failed: the same state, the same second. A call *before* sending
+  would run in the previous second and could be wrong about a staleness check;
+- views run on the latest block and see its timestamp, so `now`; after `advance` that is the time advanced to, because
+  `advance` mines an empty block there.
+
+eth-tester runs the Prague fork whatever the configuration says, the nodes the one it says, Cancun. What a transaction
+costs differs between the two only where calldata outweighs execution by far (EIP-7623).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import ape
+from ape.api import TestProviderAPI
+from ape_test.provider import LocalProvider
+from eth_account import Account
+from eth_account.datastructures import SignedTransaction
+from eth_account.signers.local import LocalAccount
+from eth_tester.exceptions import TransactionFailed
+from eth_utils.address import to_checksum_address
+from hexbytes import HexBytes
+from web3 import HTTPProvider
+from web3.exceptions import ContractLogicError, TransactionNotFound, Web3RPCError
+from web3.types import BlockIdentifier, RPCEndpoint, TxParams, TxReceipt, Wei
+from web3.utils import get_create_address
+
+from prorata.abi import Interface, revert_reason
+from prorata.chain import GENESIS, Log, Reverted, Transaction
+
+#: Gas limit of every transaction: what a transaction may use at most on Ethereum since Fusaka (EIP-7825).
+TRANSACTION_GAS = 2**24
+#: Gas limit of every view: what fits in a block on all three networks.
+VIEW_GAS = 30_000_000
+#: Fee cap, wei per gas. The base fee starts at 1 gwei on eth-tester and at 0 on the nodes, and falls while blocks are
+#: less than half full; the tip is 0. So an account holds enough for any number of transactions.
+MAX_FEE = 100 * 10**9
+
+_FEES: TxParams = {"maxFeePerGas": Wei(MAX_FEE), "maxPriorityFeePerGas": Wei(0)}
+_RECEIPT_TIMEOUT = 120  # seconds
+_RECEIPT_POLL = 0.001  # seconds; Anvil may answer before it has mined
+_QUOTED_BYTES = re.compile(r"b['\"]")
+
+
+@dataclass(frozen=True)
+class ApeContract:
+    """A deployed contract and its interface."""
+
+    address: str
+    interface: Interface
+
+
+class ApeChain:
+    """The network that Ape is connected to when this is made. See `prorata.chain.Chain` for the verbs.
+
+    Several may be in use at once, each on its own network. It keeps no clock and no nonces of its own: they are the
+    network's, so transactions may be sent past it too.
+
+    Raises:
+        ValueError: the network is not a local one, so its clock cannot be set.
+        ape.exceptions.ProviderNotConnectedError: Ape is not connected.
+    """
+
+    def __init__(self) -> None:
+        provider = ape.networks.provider
+        if not isinstance(provider, TestProviderAPI):
+            raise ValueError(f"{provider.network_choice} is not a local network")
+        self.network: str = provider.network_choice
+        #: EIP-155 chain id: 31337 on the three networks, by ape-config.yaml.
+        self.chain_id: int = provider.chain_id
+        self._provider = provider
+        self._web3 = provider.web3
+        if isinstance(self._web3.provider, HTTPProvider):
+            _remember_chain_id(self._web3.provider)
+        self._contracts: dict[str, ApeContract] = {}
+        if self.now < GENESIS:
+            self.advance(GENESIS - self.now)
+
+    @property
+    def now(self) -> int:
+        """Timestamp of the last block, seconds. GENESIS on a fresh network."""
+        return self._web3.eth.get_block("latest")["timestamp"]
+
+    def advance(self, seconds: int) -> None:
+        """Mine an empty block `seconds` after the last one; the next transaction's is one second later.
+
+        Raises:
+            ValueError: negative seconds.
+        """
+        if seconds < 0:
+            raise ValueError(f"cannot go back {-seconds} seconds")
+        if seconds == 0:
+            return
+        timestamp = self.now + seconds
+        if isinstance(self._provider, LocalProvider):
+            # On eth-tester Ape moves the clock by mining an empty block in the second before the time it is asked for.
+            self._provider.set_timestamp(timestamp + 1)
+        else:
+            self._provider.set_timestamp(timestamp)
+            self._provider.mine()
+
+    def key(self, index: int) -> str:
+        """Private key (0x-hex) of a test account; as many are funded as `test.number_of_accounts` in ape-config.yaml.
+
+        Raises:
+            IndexError: not so many accounts.
+        """
+        return _account(index).key.to_0x_hex()
+
+    def address(self, index: int) -> str:
+        """Checksummed address of a test account.
+
+        Raises:
+            IndexError: not so many accounts.
+        """
+        return str(_account(index).address)
+
+    def next_address(self, index: int, skip: int = 0) -> str:
+        """Address of the contract that account `index` deploys next, or `skip` transactions later, reverted ones too."""
+        sender = _account(index).address
+        return str(get_create_address(sender, self._provider.get_nonce(sender) + skip))
+
+    def deploy(self, name: str, *arguments: Any, sender: int = 0) -> ApeContract:
+        """Deploy a contract of this repository by its name. Structs are given as tuples.
+
+        Raises:
+            Reverted: the constructor refused; the deployer's nonce and the clock went on.
+            eth_abi.exceptions.EncodingError: an argument does not fit its type; nothing was sent.
+        """
+        interface, code = _compiled(name)
+        receipt, _ = self._send(
+            sender, {"data": code + interface.constructor(arguments)}
+        )
+        return self._register(str(receipt["contractAddress"]), interface)
+
+    def at(self, name: str, address: str) -> ApeContract:
+        """A contract of this repository that is deployed already."""
+        interface, _ = _compiled(name)
+        return self._register(address, interface)
+
+    def transact(
+        self, contract: ApeContract, function: str, *arguments: Any, sender: int
+    ) -> Transaction:
+        """Send a transaction in the next second and mine it. Events of unknown contracts are left out.
+
+        Raises:
+            Reverted: the contracts refused; the sender's nonce and the clock went on.
+            RuntimeError: the transaction used all its gas.
+            KeyError: no such function.
+            eth_abi.exceptions.EncodingError: an argument does not fit its type; nothing was sent.
+        """
+        data = contract.interface.calldata(function, arguments)
+        receipt, timestamp = self._send(sender, {"to": contract.address, "data": data})
+        return Transaction(
+            gas=receipt["gasUsed"], logs=self._logs(receipt), timestamp=timestamp
+        )
+
+    def call(self, contract: ApeContract, function: str, *arguments: Any) -> Any:
+        """Read a view in the last block, as account 0. Structs and arrays come back as tuples, integers as int.
+
+        Raises:
+            Reverted: the view refused.
+            KeyError: no such function.
+            eth_abi.exceptions.EncodingError: an argument does not fit its type.
+        """
+        data = contract.interface.calldata(function, arguments)
+        request: TxParams = {
+            "from": _account(0).address,
+            "to": contract.address,
+            "data": data,
+            "gas": VIEW_GAS,
+        }
+        return contract.interface.result(
+            function, self._eth_call({**request, **_FEES}, "latest")
+        )
+
+    @contextmanager
+    def anchor(self) -> Iterator[None]:
+        """A context whose every effect on the chain, the clock included, is undone when it ends.
+
+        Not Ape's `chain.isolate()`: that one swallows every exception raised inside it, failed assertions included, and
+        files the snapshots of all networks under their chain id, which is the same for the three.
+
+        Raises:
+            RuntimeError: the network would not go back.
+        """
+        snapshot, now, contracts = (
+            self._provider.snapshot(),
+            self.now,
+            dict(self._contracts),
+        )
+        try:
+            yield
+        finally:
+            self._provider.restore(snapshot)
+            self._contracts = contracts
+            if self.now != now:
+                raise RuntimeError(
+                    f"{self.network} went back to second {self.now} instead of {now}"
+                )
+
+    def _send(self, sender: int, request: TxParams) -> tuple[TxReceipt, int]:
+        """Sign, send and mine a transaction in the next second; its receipt and that second."""
+        account = _account(sender)
+        request = {**request, "from": account.address, "gas": TRANSACTION_GAS, **_FEES}
+        nonce = self._provider.get_nonce(account.address)
+        signed = account.sign_transaction(
+            {**request, "chainId": self.chain_id, "nonce": nonce}
+        )
+        timestamp = self.now + 1
+        self._provider.set_timestamp(timestamp)
+        receipt = self._mined(signed)
+        if receipt["status"] == 0:
+            raise self._failure(request, receipt)
+        return receipt, timestamp
+
+    def _mined(self, signed: SignedTransaction) -> TxReceipt:
+        """Send a transaction and wait for its receipt, whether it failed or not.
+
+        Raises:
+            web3.exceptions.Web3RPCError, eth_utils.ValidationError: the node would not have it.
+        """
+        try:
+            self._web3.eth.send_raw_transaction(signed.raw_transaction)
+        except Web3RPCError as refusal:
+            # Hardhat also answers like this for a reverted transaction, after it has mined it.
+            try:
+                return self._web3.eth.get_transaction_receipt(signed.hash)
+            except TransactionNotFound:
+                raise refusal from None
+        return self._web3.eth.wait_for_transaction_receipt(
+            signed.hash, _RECEIPT_TIMEOUT, _RECEIPT_POLL
+        )
+
+    def _failure(self, request: TxParams, receipt: TxReceipt) -> Exception:
+        """Why a mined transaction failed."""
+        if receipt["gasUsed"] == TRANSACTION_GAS:
+            return RuntimeError(f"the transaction used all its gas, {TRANSACTION_GAS}")
+        try:
+            self._eth_call(request, receipt["blockNumber"])
+        except Reverted as refusal:
+            return refusal
+        return RuntimeError("the transaction failed and its replay did not")
+
+    def _eth_call(self, request: TxParams, block: BlockIdentifier) -> bytes:
+        try:
+            return self._web3.eth.call(request, block)
+        except (ContractLogicError, TransactionFailed) as error:
+            raise Reverted(_reason(error)) from None
+
+    def _logs(self, receipt: TxReceipt) -> list[Log]:
+        found = []
+        for entry in receipt["logs"]:
+            emitter = self._contracts.get(entry["address"])
+            log = (
+                emitter.interface.log(emitter.address, entry["topics"], entry["data"])
+                if emitter
+                else None
+            )
+            if log is not None:
+                found.append(log)
+        return found
+
+    def _register(self, address: str, interface: Interface) -> ApeContract:
+        contract = ApeContract(to_checksum_address(address), interface)
+        self._contracts[contract.address] = contract
+        return contract
+
+
+def _remember_chain_id(provider: HTTPProvider) -> None:
+    """Without this web3 asks for the chain id twice before every call."""
+    provider.cache_allowed_requests = True
+    provider.cacheable_requests = {RPCEndpoint("eth_chainId")}
+
+
+def _reason(error: ContractLogicError | TransactionFailed) -> str:
+    """The revert string in what web3 raises for a node, or eth-tester by itself; empty if there was none."""
+    if isinstance(error, TransactionFailed):
+        # eth-tester gives words only: the revert string, or Python's way to write revert data that holds none.
+        words = str(error).removeprefix("execution reverted: ")
+        return "" if _QUOTED_BYTES.match(words) else words
+    data = (
+        error.data["data"] if isinstance(error.data, dict) else error.data
+    )  # Hardhat wraps it
+    return revert_reason(HexBytes(data))
+
+
+@cache
+def _account(index: int) -> LocalAccount:
+    return Account.from_key(ape.accounts.test_accounts[index].private_key)
+
+
+@cache
+def _compiled(name: str) -> tuple[Interface, bytes]:
+    """Interface and creation code of a contract of this repository, as `ape compile` left them."""
+    contract_type = ape.project.get_contract(name).contract_type
+    abi = contract_type.model_dump(mode="json", by_alias=True)["abi"]
+    return Interface(abi), HexBytes(contract_type.get_deployment_bytecode())

@@ -1,0 +1,70 @@
+"""The contracts in titanoboa: about a millisecond a call, and a failure can be explained line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import boa
+from boa.util.abi import Address
+from eth_utils.address import to_checksum_address
+
+from prorata.abi import revert_reason
+from prorata.chain import Reverted
+from prorata.embedded import EmbeddedChain, RawLog
+
+
+class BoaChain(EmbeddedChain):
+    """A fresh titanoboa environment."""
+
+    network = "titanoboa"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._env = boa.Env()
+
+    @property
+    def chain_id(self) -> int:
+        return int(self._env.evm.patch.chain_id)
+
+    @contextmanager
+    def anchor(self) -> Iterator[None]:
+        timestamp, nonces = self._timestamp, dict(self._nonces)
+        with self._env.anchor():
+            yield
+        self._timestamp, self._nonces = timestamp, nonces
+
+    def _create(self, sender: str, address: str, code: bytes) -> None:
+        self._env.timestamp = self._timestamp
+        _, computation = self._env.deploy(
+            sender=Address(sender),
+            bytecode=code,
+            override_address=Address(address),
+            gas=None,
+        )
+        if computation.is_error:
+            raise Reverted(revert_reason(computation.output))
+
+    def _run(
+        self, sender: str, address: str, data: bytes, modifying: bool
+    ) -> tuple[bytes, Iterable[RawLog]]:
+        self._env.timestamp = self._timestamp
+        computation = self._env.execute_code(
+            to_address=Address(address),
+            sender=Address(sender),
+            data=data,
+            is_modifying=modifying,
+        )
+        if computation.is_error:
+            raise Reverted(revert_reason(computation.output))
+        logs = [
+            (
+                to_checksum_address(emitter),
+                [topic.to_bytes(32, "big") for topic in topics],
+                log_data,
+            )
+            for _, emitter, topics, log_data in sorted(
+                computation.get_raw_log_entries()
+            )
+        ]
+        return computation.output, logs

@@ -1,0 +1,68 @@
+"""What the commands share: one clear line for bad input, and options that check themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import click
+from ape.cli import ConnectedProviderCommand
+
+
+class BadInput(click.ClickException):
+    """Something the user can put right: one line on stderr, exit code 2."""
+
+    exit_code = 2
+
+
+class Command(ConnectedProviderCommand):
+    """An Ape command with `--network`, whose complaints about its options are one line."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as error:
+            raise BadInput(" ".join(error.format_message().split())) from None
+
+
+class DecimalRange(click.ParamType):
+    """A decimal number between two bounds; shown as `name` in help.
+
+    Args:
+        low, high: bounds, included.
+    """
+
+    def __init__(self, name: str, low: Decimal | int, high: Decimal | int) -> None:
+        self.name = name
+        self._low, self._high = Decimal(low), Decimal(high)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Decimal:
+        try:
+            number = Decimal(str(value))
+        except InvalidOperation:
+            self.fail(f"{value!r} is not a number", param, ctx)
+        if not number.is_finite() or not self._low <= number <= self._high:
+            self.fail(
+                f"{value} is not between {self._low} and {self._high}", param, ctx
+            )
+        return number
+
+
+def exclusive(**options: Any) -> str | None:
+    """The name of the one option that is set, or None.
+
+    Raises:
+        BadInput: more than one is set.
+    """
+    given = [name for name, value in options.items() if value is not None]
+    if len(given) > 1:
+        raise BadInput(
+            f"{' and '.join('--' + name for name in given)} exclude each other"
+        )
+    return given[0] if given else None
+
+
+Reporter = Callable[[str, int, int], None]

@@ -1,0 +1,273 @@
+"""Deploying a market with everything around it, and driving it: one method per thing a user does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from prorata.chain import Chain, Contract, Transaction
+from prorata.orders import Order
+from prorata.parameters import MarketParameters, VaultParameters
+from prorata.units import WAD
+
+FEED_DECIMALS = 18
+#: Enough for any test, far below what the contracts refuse.
+FUNDS = 10**30
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where a deployment lives; what `ape run deploy` saves."""
+
+    token: str
+    feed: str
+    vault: str
+    market: str
+    lens: str
+
+    def as_dict(self) -> dict[str, str]:
+        """For JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class AccountState:
+    """A trader's account at the present mark: equity quote, shares 18 digits (0: flat), bucket by level and number."""
+
+    equity: int
+    side: int
+    shares: int
+    level: int
+    bucket: int
+
+    @property
+    def edge(self) -> int:
+        """Upper edge of the account's bucket, index units of 1e-36."""
+        return (self.bucket + 1) << self.level
+
+
+@dataclass(frozen=True)
+class SideState:
+    """A side: shares and scale 18 digits, index 36, open interest 18 digits rounded down."""
+
+    shares: int
+    scale: int
+    index: int
+    open_interest: int
+
+
+class Exchange:
+    """One market, its vault, token and price feed on a chain.
+
+    Traders are numbers of the chain's test accounts. Prices, sizes and amounts are 18-digit integers; amounts must be
+    whole token units. Every method may raise `prorata.chain.Reverted` with the contracts' reason.
+    """
+
+    def __init__(self, chain: Chain, addresses: Addresses, decimals: int) -> None:
+        self.chain = chain
+        self.addresses = addresses
+        self.decimals = decimals
+        self.token: Contract = chain.at("MockToken", addresses.token)
+        self.feed: Contract = chain.at("MockAggregator", addresses.feed)
+        self.vault: Contract = chain.at("InsuranceVault", addresses.vault)
+        self.market: Contract = chain.at("PerpetualMarket", addresses.market)
+        self.lens: Contract = chain.at("MarketLens", addresses.lens)
+        self._salt = 0
+
+    @classmethod
+    def deploy(
+        cls,
+        chain: Chain,
+        mark: int,
+        parameters: MarketParameters | None = None,
+        vault_parameters: VaultParameters | None = None,
+        decimals: int = 18,
+    ) -> Exchange:
+        """Deploy token, feed, vault, market and lens, in this order, from test account 0.
+
+        The vault is told the address that the market is going to have; the market checks it.
+        """
+        parameters, vault_parameters = (
+            parameters or MarketParameters(),
+            vault_parameters or VaultParameters(),
+        )
+        token = chain.deploy("MockToken", decimals)
+        feed = chain.deploy("MockAggregator", FEED_DECIMALS, mark)
+        market_address = chain.next_address(0, skip=1)
+        vault = chain.deploy(
+            "InsuranceVault",
+            token.address,
+            market_address,
+            vault_parameters.draw_cap,
+            vault_parameters.draw_window,
+        )
+        market = chain.deploy(
+            "PerpetualMarket",
+            token.address,
+            feed.address,
+            vault.address,
+            parameters.as_tuple(),
+        )
+        lens = chain.deploy("MarketLens")
+        addresses = Addresses(
+            token.address, feed.address, vault.address, market.address, lens.address
+        )
+        return cls(chain, addresses, decimals)
+
+    @property
+    def unit(self) -> int:
+        """Quote (18 digits) per token unit."""
+        return int(10 ** (18 - self.decimals))
+
+    def to_units(self, amount: int) -> int:
+        """Quote as token units.
+
+        Raises:
+            ValueError: not whole.
+        """
+        units, rest = divmod(amount, self.unit)
+        if rest:
+            raise ValueError(
+                f"{amount} is not a whole number of token units of {self.decimals} decimals"
+            )
+        return units
+
+    # ------------------------------------------------------------------------------------------------------- traders
+
+    def fund(self, trader: int, spender: Contract | None = None) -> None:
+        """Mint tokens to a trader and let the market (or another spender) take them."""
+        address = self.chain.address(trader)
+        self.chain.transact(self.token, "mint", address, FUNDS // self.unit, sender=0)
+        self.approve(trader, spender or self.market)
+
+    def approve(self, trader: int, spender: Contract) -> None:
+        """Let a contract take a trader's tokens."""
+        self.chain.transact(
+            self.token, "approve", spender.address, 2**256 - 1, sender=trader
+        )
+
+    def deposit(self, trader: int, amount: int, to: int | None = None) -> Transaction:
+        """Add collateral to a trader's account, or to another's."""
+        receiver = self.chain.address(trader if to is None else to)
+        return self.chain.transact(
+            self.market, "deposit", self.to_units(amount), receiver, sender=trader
+        )
+
+    def withdraw(self, trader: int, amount: int) -> Transaction:
+        """Take collateral out."""
+        return self.chain.transact(
+            self.market, "withdraw", self.to_units(amount), sender=trader
+        )
+
+    def order(
+        self, maker: int, is_long: bool, size: int, price: int, **terms: Any
+    ) -> Order:
+        """An order that nobody else has, open to anyone for a day unless `terms` say otherwise."""
+        self._salt += 1
+        terms = {"expiry": self.chain.now + 86_400, "salt": self._salt, **terms}
+        return Order(self.chain.address(maker), is_long, size, price, **terms)
+
+    def sign(self, maker: int, order: Order) -> bytes:
+        """The maker's signature of an order for this market."""
+        return order.sign(
+            self.chain.key(maker), self.market.address, self.chain.chain_id
+        )
+
+    def take(
+        self, taker: int, order: Order, signature: bytes, size: int
+    ) -> Transaction:
+        """Fill `size` of a signed order."""
+        return self.chain.transact(
+            self.market, "fill", order.as_tuple(), signature, size, sender=taker
+        )
+
+    def trade(
+        self, maker: int, taker: int, is_long: bool, size: int, price: int, **terms: Any
+    ) -> Transaction:
+        """An order of exactly `size`, signed and filled at once; `is_long` is what the maker becomes."""
+        order = self.order(maker, is_long, size, price, **terms)
+        return self.take(taker, order, self.sign(maker, order), size)
+
+    # -------------------------------------------------------------------------------------------------------- market
+
+    def set_price(self, price: int) -> Transaction:
+        """A new answer of the price feed."""
+        return self.chain.transact(self.feed, "set_answer", price, sender=0)
+
+    def settle(self, caller: int = 0) -> Transaction:
+        """Bring the mark towards the index price."""
+        return self.chain.transact(self.market, "settle", sender=caller)
+
+    @property
+    def mark(self) -> int:
+        """Quote per size."""
+        return int(self.chain.call(self.market, "mark"))
+
+    @property
+    def epoch(self) -> int:
+        """How often both sides have started afresh."""
+        return int(self.chain.call(self.market, "epoch"))
+
+    @property
+    def insurance_owed(self) -> int:
+        """Quote that the market holds for the vault."""
+        return int(self.chain.call(self.market, "insurance_owed"))
+
+    def account(self, trader: int) -> AccountState:
+        """A trader's account at the present mark."""
+        return AccountState(
+            *self.chain.call(self.market, "account", self.chain.address(trader))
+        )
+
+    def side(self, side: int) -> SideState:
+        """Longs (0) or shorts (1)."""
+        return SideState(*self.chain.call(self.market, "side", side))
+
+    def preview(self, price: int) -> Sequence[int]:
+        """The settlement a move straight to `price` would be; fields as in `Receipt` from `gross` to `open_interest`."""
+        return tuple(self.chain.call(self.market, "preview_settlement", price))
+
+    def token_balance(self, holder: Contract) -> int:
+        """Quote."""
+        return int(self.chain.call(self.token, "balanceOf", holder.address)) * self.unit
+
+    # ----------------------------------------------------------------------------------------------------- insurance
+
+    def insure(self, depositor: int, amount: int) -> Transaction:
+        """Deposit into the insurance vault."""
+        return self.chain.transact(
+            self.vault,
+            "deposit",
+            self.to_units(amount),
+            self.chain.address(depositor),
+            sender=depositor,
+        )
+
+    def redeem(self, depositor: int, shares: int) -> Transaction:
+        """Redeem vault shares."""
+        address = self.chain.address(depositor)
+        return self.chain.transact(
+            self.vault, "redeem", shares, address, address, sender=depositor
+        )
+
+    def vault_shares(self, depositor: int) -> int:
+        """Vault shares of a depositor."""
+        return int(
+            self.chain.call(self.vault, "balanceOf", self.chain.address(depositor))
+        )
+
+    @property
+    def vault_held(self) -> int:
+        """Quote that the vault itself holds."""
+        return int(self.chain.call(self.vault, "held")) * self.unit
+
+    @property
+    def vault_assets(self) -> int:
+        """Quote that the vault's shares are worth together."""
+        return int(self.chain.call(self.vault, "totalAssets")) * self.unit
+
+
+def percent(ratio: int) -> float:
+    """An 18-digit ratio in per cent, for people."""
+    return 100 * ratio / WAD

@@ -1,0 +1,77 @@
+"""Receipts: the `Settled` event of every move, decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from prorata.chain import Log
+from prorata.units import WAD
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What one move did. Amounts are quote, 18 digits; losses rounded up, what is left over rounded down.
+
+    Attributes:
+        loser: side that lost, 0 longs, 1 shorts.
+        funding: whether it was a funding move; otherwise a price move.
+        mark_before, mark_after, index_price: quote per size, 18 digits; after a stopped move the mark lags the index.
+        gross: what the losing side lost.
+        deficit: the part of it that closed accounts could not pay.
+        covered: the part of the deficit that insurance paid.
+        surplus: what closed accounts had left.
+        bonus: the part of the surplus that went to winners deleveraged at a lagging mark.
+        adl_shortfall: what those winners still miss.
+        closed_size: size closed, 18 digits.
+        buckets_closed: how many buckets.
+        open_interest: of the losing side afterwards, size, 18 digits.
+        indices, scales: of longs and shorts afterwards, 36 and 18 digits.
+    """
+
+    loser: int
+    funding: bool
+    mark_before: int
+    mark_after: int
+    index_price: int
+    gross: int
+    deficit: int
+    covered: int
+    surplus: int
+    bonus: int
+    adl_shortfall: int
+    closed_size: int
+    buckets_closed: int
+    open_interest: int
+    indices: tuple[int, int]
+    scales: tuple[int, int]
+
+    @property
+    def socialized(self) -> int:
+        """The part of the deficit that the winners bear, quote."""
+        return self.deficit - self.covered
+
+    @property
+    def haircut(self) -> int:
+        """Socialized loss over gross, 18 digits, rounded up."""
+        return -(-self.socialized * WAD // self.gross) if self.gross else 0
+
+    @classmethod
+    def from_log(cls, log: Log) -> Receipt:
+        """The receipt in a `Settled` event."""
+        fields = log.fields
+        return cls(
+            fields["loser"],
+            fields["funding"],
+            fields["mark_before"],
+            fields["mark_after"],
+            fields["index_price"],
+            *fields["receipt"],
+            indices=(fields["long_index"], fields["short_index"]),
+            scales=(fields["long_scale"], fields["short_scale"]),
+        )
+
+
+def receipts_in(logs: Iterable[Log]) -> list[Receipt]:
+    """All receipts among a transaction's events, in order."""
+    return [Receipt.from_log(log) for log in logs if log.name == "Settled"]

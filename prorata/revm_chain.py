@@ -1,0 +1,86 @@
+"""The contracts in pyrevm (Rust): tens of thousands of calls a second. For campaigns; explain a failure in titanoboa.
+
+This adapter owns pyrevm's traps, each tested in `tests/unit/test_chains.py`: the fork's name must be spelled "Cancun" (any
+other spelling silently means the latest fork); a snapshot serves once and does not restore the block environment; transient
+storage outlives a call; a revert's data exists only inside the exception's text. Gas is not reported: slots stay warm from
+call to call, so it would be wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import pyrevm
+from eth_utils.address import to_checksum_address
+
+from prorata.abi import revert_reason
+from prorata.chain import Reverted
+from prorata.embedded import EmbeddedChain, RawLog
+
+_GAS_LIMIT = 2**40
+_REVERT_OUTPUT = re.compile(r"output: 0x([0-9a-f]*)")
+
+
+class RevmChain(EmbeddedChain):
+    """A fresh pyrevm instance at the Cancun fork."""
+
+    network = "pyrevm"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._evm = pyrevm.EVM(spec_id="Cancun", gas_limit=_GAS_LIMIT)
+
+    @property
+    def chain_id(self) -> int:
+        return int(self._evm.env.cfg.chain_id)
+
+    @contextmanager
+    def anchor(self) -> Iterator[None]:
+        timestamp, nonces, checkpoint = (
+            self._timestamp,
+            dict(self._nonces),
+            self._evm.snapshot(),
+        )
+        yield
+        self._evm.revert(checkpoint)
+        self._timestamp, self._nonces = timestamp, nonces
+
+    def _create(self, sender: str, address: str, code: bytes) -> None:
+        self._begin()
+        try:
+            deployed = self._evm.deploy(sender, code)
+        except RuntimeError as error:
+            raise _reverted(error) from None
+        if to_checksum_address(deployed) != address:
+            raise RuntimeError(f"deployed to {deployed} instead of {address}")
+
+    def _run(
+        self, sender: str, address: str, data: bytes, modifying: bool
+    ) -> tuple[bytes, Iterable[RawLog]]:
+        self._begin()
+        try:
+            output = self._evm.message_call(
+                sender, address, calldata=data, is_static=not modifying
+            )
+        except RuntimeError as error:
+            raise _reverted(error) from None
+        if not modifying:
+            return bytes(output), ()
+        logs = [
+            (to_checksum_address(log.address), *log.data)
+            for log in self._evm.result.logs
+        ]
+        return bytes(output), logs
+
+    def _begin(self) -> None:
+        self._evm.reset_transient_storage()
+        self._evm.set_block_env(
+            pyrevm.BlockEnv(timestamp=self._timestamp, number=1, gas_limit=_GAS_LIMIT)
+        )
+
+
+def _reverted(error: RuntimeError) -> Reverted:
+    output = _REVERT_OUTPUT.search(str(error))
+    return Reverted(revert_reason(bytes.fromhex(output[1])) if output else "")
