@@ -61,14 +61,14 @@ TOKEN_SCALE: immutable(uint256)
 # Token units received and not paid out.
 held: public(uint256)
 window_start: public(uint256)
-window_assets: public(uint256)
-window_drawn: public(uint256)
+window_assets: public(uint256)  # quote, at the window's first draw
+window_drawn: public(uint256)  # quote
 
 
 event Covered:
-    amount: uint256  # token units
-    transferred: uint256  # of it from the vault itself; the rest the market held
-    window_drawn: uint256
+    amount: uint256  # quote
+    transferred: uint256  # token units the vault sent; the market held the rest
+    window_drawn: uint256  # quote
 
 
 @deploy
@@ -104,7 +104,7 @@ def drawable(owed: uint256) -> uint256:
 @internal
 @view
 def _drawable(owed: uint256) -> uint256:
-    cap: uint256 = self._capped(self.held + owed)
+    cap: uint256 = self._capped(self.held * TOKEN_SCALE + owed)
     if self._window_is_over():
         return cap
     # Assets may have left since the window began: never more than the cap of what is here now.
@@ -112,18 +112,23 @@ def _drawable(owed: uint256) -> uint256:
 
 
 @external
-def cover(amount: uint256, owed: uint256, transfer: uint256):
+def cover(amount: uint256, owed: uint256) -> uint256:
     errors._require(msg.sender == market, errors.VAULT_ONLY_MARKET)
     errors._require(amount <= self._drawable(owed), errors.VAULT_DRAW_CAP)
     if self._window_is_over():
         self.window_start = block.timestamp
-        self.window_assets = self.held + owed
+        self.window_assets = self.held * TOKEN_SCALE + owed
         self.window_drawn = 0
     self.window_drawn += amount
-    if transfer > 0:
+
+    # At most the cap of what is held is asked for, so a unit rounded up is still there.
+    transfer: uint256 = 0
+    if amount > owed:
+        transfer = fixed_point._ceil_div(amount - owed, TOKEN_SCALE)
         self.held -= transfer
         tokens._push(asset, market, transfer)
     log Covered(amount=amount, transferred=transfer, window_drawn=self.window_drawn)
+    return transfer * TOKEN_SCALE
 
 
 @internal

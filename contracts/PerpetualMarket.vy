@@ -138,7 +138,6 @@ def _terms() -> settlement.Terms:
         max_buckets=PARAMETERS.max_buckets,
         max_words=PARAMETERS.max_words,
         insurance=IInsuranceVault(INSURANCE),
-        token_scale=TOKEN_SCALE,
     )
 
 
@@ -177,7 +176,10 @@ def withdraw(amount: uint256):
     if new.shares > 0:
         notional: uint256 = margin._notional(new.shares, state.sides[new.side].scale, state.core.mark)
         errors._require(new.collateral >= margin._requirement(notional, PARAMETERS.initial_margin), errors.ACCOUNT_FREE)
-    after: sides.State = accounts._store(msg.sender, old, new, old.filing.level, state)
+    # Buckets filed at a higher price may be wide against the position now; initial margin must keep it out of reach of a
+    # closing, so it moves to narrower ones. Never to wider ones, which could close it sooner.
+    level: uint256 = min(old.filing.level, self._level(new, state))
+    after: sides.State = accounts._store(msg.sender, old, new, level, state)
     if new.shares > 0:
         sides._store(after)
     tokens._push(TOKEN, msg.sender, amount)
@@ -242,7 +244,7 @@ def _trade(
     state: sides.State = before
     mark: uint256 = state.core.mark
     old: accounts.Account = accounts._load(owner, state)
-    new: accounts.Account = accounts._trade(old, is_long, size, state)
+    new: accounts.Account = accounts._trade(old, is_long, size, PARAMETERS.min_notional, state)
     reduced: bool = old.shares > 0 and (new.shares == 0 or (new.side == old.side and new.shares < old.shares))
     errors._require(reduced or not reduce_only, errors.ORDER_REDUCE_ONLY)
 
@@ -264,8 +266,16 @@ def _trade(
 
     state.sides[old.side].shares -= old.shares
     state.sides[new.side].shares += new.shares
-    level: uint256 = buckets._level(PARAMETERS.bucket_width, state.sides[new.side].scale, mark)
-    return accounts._store(owner, old, new, level, state), fee
+    return accounts._store(owner, old, new, self._level(new, state), state), fee
+
+
+@internal
+@view
+def _level(held: accounts.Account, state: sides.State) -> uint256:
+    """
+    @notice The bucket level of a position filed now.
+    """
+    return buckets._level(PARAMETERS.bucket_width, state.sides[held.side].scale, state.core.mark)
 
 
 @external

@@ -15,9 +15,9 @@ from . import sides
 uses: buckets
 uses: sides
 
-# Sizes this close (a millionth of a millionth of a unit) are the same size: a fill of nearly all of a position closes it.
-# Scales are rounded at every deleverage, so the last two positions of a market may differ by some wei.
-SIZE_DUST: constant(uint256) = 10**6
+# Scales are rounded at every deleverage, so the two sides drift apart by dust, and the last two positions of a market
+# would never quite close each other. A difference worth less than this part of the smallest position is none.
+DUST_PART: constant(uint256) = 10**6
 
 
 struct Account:
@@ -113,10 +113,11 @@ def _store(owner: address, old: Account, new: Account, level: uint256, state: si
 
 @internal
 @pure
-def _trade(account: Account, is_long: bool, size: uint256, state: sides.State) -> Account:
+def _trade(account: Account, is_long: bool, size: uint256, min_notional: uint256, state: sides.State) -> Account:
     """
     @notice The position after buying (long) or selling `size`: opened, increased, reduced, closed or turned over.
             Shares are rounded down on the way in and out; collateral is not touched.
+    @param min_notional The smallest position, quote: sizes that differ by less than a millionth of it are the same.
     """
     side: uint256 = sides.SHORT
     if is_long:
@@ -128,9 +129,10 @@ def _trade(account: Account, is_long: bool, size: uint256, state: sides.State) -
         return traded
 
     held: uint256 = account.shares * state.sides[account.side].scale // fixed_point.WAD
-    if size + SIZE_DUST < held:
+    dust: uint256 = min_notional * fixed_point.WAD // (DUST_PART * state.core.mark)
+    if size + dust < held:
         traded.shares -= size * fixed_point.WAD // state.sides[account.side].scale
-    elif size <= held + SIZE_DUST:
+    elif size <= held + dust:
         traded.shares = 0
     else:
         traded.side = side

@@ -25,8 +25,9 @@ from . import fixed_point
 from . import packing
 from . import sides
 
-# Bounds of a scan's loops; the budgets of a deployment are far below (see `parameters`).
-MAX_LOOKS: constant(uint256) = 2**16
+# The compiler wants a bound for every loop. A scan ends by its budget, or by running out of gas in a preview without one;
+# it must never end here, with buckets left out.
+MAX_LOOKS: constant(uint256) = 2**64
 # floor(log2(w * A * mark)) lies in 63..133 for the bounds of `parameters`, `settlement` and `oracle`.
 MAX_LEVELS: constant(uint256) = 72
 
@@ -295,7 +296,7 @@ def _scan(book: uint256, index: int256, threshold: int256, max_buckets: uint256,
             last_edge = edge
             live = self._highest(word, bits ^ self._bit(bucket))
         else:
-            if words >= max_words:
+            if words >= max_words and edge < last_edge:
                 scan.stopped = True
                 scan.threshold = edge
                 break

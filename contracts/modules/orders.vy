@@ -75,7 +75,9 @@ def _take(order: IPerpetualMarket.Order, signature: Bytes[65], size: uint256, ta
     errors._require(filled != CANCELLED, errors.ORDER_CANCELLED)
     # A CANCELLED total could only be reached through an order of that size; size is bounded long before by margin.
     errors._require(filled <= order.size and size <= order.size - filled, errors.ORDER_OVERFILLED)
-    errors._require(signature_checker._is_valid_signature_now(order.maker, order_hash, signature), errors.ORDER_SIGNATURE)
+    # A signature of a wrong length recovers to the zero address, which must not pass for a signature of it.
+    signed: bool = signature_checker._is_valid_signature_now(order.maker, order_hash, signature)
+    errors._require(signed and order.maker != empty(address), errors.ORDER_SIGNATURE)
     self._filled[order_hash] = filled + size
     return order_hash
 

@@ -60,7 +60,6 @@ struct Terms:
     max_buckets: uint256
     max_words: uint256
     insurance: IInsuranceVault
-    token_scale: uint256  # quote per token unit
 
 
 # d of the design: how far, and who loses.
@@ -198,8 +197,8 @@ def _plan(state: sides.State, terms: Terms, step: Step) -> Plan:
 
     # Insurance covers what is left, as far as it may; with no winner there is nobody to cover.
     if plan.deficit > 0 and W.shares > 0:
-        available: uint256 = staticcall terms.insurance.drawable(state.core.insurance_owed // terms.token_scale)
-        plan.covered = min(fixed_point._quote_up(plan.deficit), available * terms.token_scale)
+        available: uint256 = staticcall terms.insurance.drawable(state.core.insurance_owed)
+        plan.covered = min(fixed_point._quote_up(plan.deficit), available)
 
     # The winners' gain per share: what the losers could pay, and what the vault covered.
     if W.shares > 0:
@@ -254,8 +253,10 @@ def _move(state: sides.State, terms: Terms, step: Step) -> sides.State:
     if state.sides[winner].shares == 0:
         to_insurance += plan.gross - plan.deficit
     after.core.insurance_owed += to_insurance // fixed_point.INDEX_UNIT
+    # The vault pays out of what it is owed first; what it sends beyond that is whole token units, the change owed to it.
     if plan.covered > 0:
-        after.core.insurance_owed = self._draw(terms, plan.covered, after.core.insurance_owed)
+        after.core.insurance_owed += extcall terms.insurance.cover(plan.covered, after.core.insurance_owed)
+        after.core.insurance_owed -= plan.covered
 
     log Settled(
         loser=loser,
@@ -284,17 +285,3 @@ def _move(state: sides.State, terms: Terms, step: Step) -> sides.State:
         )
         after = sides._end_epoch(after)
     return after
-
-
-@internal
-def _draw(terms: Terms, covered: uint256, owed: uint256) -> uint256:
-    """
-    @notice Takes `covered` from insurance: first from what the market holds for it, then from the vault.
-    @return What the market owes afterwards. The vault sends whole token units; the change stays owed to it.
-    """
-    units: uint256 = fixed_point._ceil_div(covered, terms.token_scale)
-    transfer: uint256 = 0
-    if covered > owed:
-        transfer = fixed_point._ceil_div(covered - owed, terms.token_scale)
-    extcall terms.insurance.cover(units, owed // terms.token_scale, transfer)
-    return owed + transfer * terms.token_scale - covered
