@@ -20,12 +20,7 @@ def _type_of(parameter: dict[str, Any]) -> str:
     kind: str = parameter["type"]
     if not kind.startswith("tuple"):
         return kind
-    return (
-        "("
-        + ",".join(_type_of(part) for part in parameter["components"])
-        + ")"
-        + kind[len("tuple") :]
-    )
+    return "(" + ",".join(_type_of(part) for part in parameter["components"]) + ")" + kind[len("tuple") :]
 
 
 def _checksummed(kind: str, value: Any) -> Any:
@@ -56,18 +51,15 @@ class Interface:
     @cached_property
     def _events(self) -> dict[bytes, dict[str, Any]]:
         return {
-            keccak(
-                text=f"{entry['name']}({','.join(_type_of(field) for field in entry['inputs'])})"
-            ): entry
+            keccak(text=f"{entry['name']}({','.join(_type_of(field) for field in entry['inputs'])})"): entry
             for entry in self._abi
             if entry["type"] == "event"
         }
 
     def constructor(self, arguments: Sequence[Any]) -> bytes:
         """Encoded constructor arguments."""
-        inputs = next(
-            (entry["inputs"] for entry in self._abi if entry["type"] == "constructor"),
-            [],
+        inputs: list[dict[str, Any]] = next(
+            (entry["inputs"] for entry in self._abi if entry["type"] == "constructor"), []
         )
         return encode([_type_of(parameter) for parameter in inputs], arguments)
 
@@ -79,10 +71,7 @@ class Interface:
     def result(self, function: str, data: bytes) -> Any:
         """The decoded return value: None, one value, or a tuple."""
         _, _, outputs = self._functions[function]
-        values = [
-            _checksummed(kind, value)
-            for kind, value in zip(outputs, decode(outputs, data), strict=True)
-        ]
+        values = [_checksummed(kind, value) for kind, value in zip(outputs, decode(outputs, data), strict=True)]
         if not values:
             return None
         return values[0] if len(values) == 1 else tuple(values)
@@ -94,19 +83,10 @@ class Interface:
             return None
         indexed = [field for field in entry["inputs"] if field["indexed"]]
         plain = [field for field in entry["inputs"] if not field["indexed"]]
-        values = dict(
-            zip(
-                [field["name"] for field in plain],
-                decode([_type_of(f) for f in plain], data),
-                strict=True,
-            )
-        )
+        values = dict(zip([field["name"] for field in plain], decode([_type_of(f) for f in plain], data), strict=True))
         for field, topic in zip(indexed, topics[1:], strict=True):
             values[field["name"]] = decode([_type_of(field)], topic)[0]
-        fields = {
-            field["name"]: _checksummed(field["type"], values[field["name"]])
-            for field in entry["inputs"]
-        }
+        fields = {field["name"]: _checksummed(field["type"], values[field["name"]]) for field in entry["inputs"]}
         return Log(address, entry["name"], fields)
 
 

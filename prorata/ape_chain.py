@@ -41,7 +41,7 @@ from web3.types import BlockIdentifier, RPCEndpoint, TxParams, TxReceipt, Wei
 from web3.utils import get_create_address
 
 from prorata.abi import Interface, revert_reason
-from prorata.chain import GENESIS, Log, Reverted, Transaction
+from prorata.chain import GENESIS, Contract, Log, Reverted, Transaction
 
 #: Gas limit of every transaction: what a transaction may use at most on Ethereum since Fusaka (EIP-7825).
 TRANSACTION_GAS = 2**24
@@ -120,7 +120,7 @@ class ApeChain:
         Raises:
             IndexError: not so many accounts.
         """
-        return _account(index).key.to_0x_hex()
+        return "0x" + _account(index).key.hex()
 
     def address(self, index: int) -> str:
         """Checksummed address of a test account.
@@ -131,7 +131,7 @@ class ApeChain:
         return str(_account(index).address)
 
     def next_address(self, index: int, skip: int = 0) -> str:
-        """Address of the contract that account `index` deploys next, or `skip` transactions later, reverted ones too."""
+        """Address of the contract that account `index` deploys next, or `skip` transactions later, refused ones too."""
         sender = _account(index).address
         return str(get_create_address(sender, self._provider.get_nonce(sender) + skip))
 
@@ -140,54 +140,49 @@ class ApeChain:
 
         Raises:
             Reverted: the constructor refused; the deployer's nonce and the clock went on.
+            LookupError: no contract of that name.
             eth_abi.exceptions.EncodingError: an argument does not fit its type; nothing was sent.
         """
         interface, code = _compiled(name)
-        receipt, _ = self._send(
-            sender, {"data": code + interface.constructor(arguments)}
-        )
+        receipt, _ = self._send(sender, {"data": code + interface.constructor(arguments)})
         return self._register(str(receipt["contractAddress"]), interface)
 
     def at(self, name: str, address: str) -> ApeContract:
-        """A contract of this repository that is deployed already."""
+        """A contract of this repository that is deployed already.
+
+        Raises:
+            LookupError: no contract of that name.
+        """
         interface, _ = _compiled(name)
         return self._register(address, interface)
 
-    def transact(
-        self, contract: ApeContract, function: str, *arguments: Any, sender: int
-    ) -> Transaction:
+    def transact(self, contract: Contract, function: str, *arguments: Any, sender: int) -> Transaction:
         """Send a transaction in the next second and mine it. Events of unknown contracts are left out.
 
         Raises:
             Reverted: the contracts refused; the sender's nonce and the clock went on.
             RuntimeError: the transaction used all its gas.
-            KeyError: no such function.
+            KeyError: no such function, or a contract that was not deployed or found through this chain.
             eth_abi.exceptions.EncodingError: an argument does not fit its type; nothing was sent.
         """
-        data = contract.interface.calldata(function, arguments)
-        receipt, timestamp = self._send(sender, {"to": contract.address, "data": data})
-        return Transaction(
-            gas=receipt["gasUsed"], logs=self._logs(receipt), timestamp=timestamp
-        )
+        known = self._contracts[contract.address]
+        data = known.interface.calldata(function, arguments)
+        receipt, timestamp = self._send(sender, {"to": known.address, "data": data})
+        return Transaction(gas=receipt["gasUsed"], logs=self._logs(receipt), timestamp=timestamp)
 
-    def call(self, contract: ApeContract, function: str, *arguments: Any) -> Any:
+    def call(self, contract: Contract, function: str, *arguments: Any) -> Any:
         """Read a view in the last block, as account 0. Structs and arrays come back as tuples, integers as int.
 
         Raises:
             Reverted: the view refused.
-            KeyError: no such function.
+            web3.exceptions.Web3RPCError: it needs more than VIEW_GAS, on Anvil; the others say Reverted.
+            KeyError: no such function, or a contract that was not deployed or found through this chain.
             eth_abi.exceptions.EncodingError: an argument does not fit its type.
         """
-        data = contract.interface.calldata(function, arguments)
-        request: TxParams = {
-            "from": _account(0).address,
-            "to": contract.address,
-            "data": data,
-            "gas": VIEW_GAS,
-        }
-        return contract.interface.result(
-            function, self._eth_call({**request, **_FEES}, "latest")
-        )
+        known = self._contracts[contract.address]
+        data = known.interface.calldata(function, arguments)
+        request: TxParams = {"from": _account(0).address, "to": known.address, "data": data, "gas": VIEW_GAS}
+        return known.interface.result(function, self._eth_call({**request, **_FEES}, "latest"))
 
     @contextmanager
     def anchor(self) -> Iterator[None]:
@@ -199,29 +194,22 @@ class ApeChain:
         Raises:
             RuntimeError: the network would not go back.
         """
-        snapshot, now, contracts = (
-            self._provider.snapshot(),
-            self.now,
-            dict(self._contracts),
-        )
+        snapshot, now, contracts = self._provider.snapshot(), self.now, dict(self._contracts)
         try:
             yield
         finally:
             self._provider.restore(snapshot)
             self._contracts = contracts
             if self.now != now:
-                raise RuntimeError(
-                    f"{self.network} went back to second {self.now} instead of {now}"
-                )
+                raise RuntimeError(f"{self.network} went back to second {self.now} instead of {now}")
 
     def _send(self, sender: int, request: TxParams) -> tuple[TxReceipt, int]:
         """Sign, send and mine a transaction in the next second; its receipt and that second."""
         account = _account(sender)
         request = {**request, "from": account.address, "gas": TRANSACTION_GAS, **_FEES}
         nonce = self._provider.get_nonce(account.address)
-        signed = account.sign_transaction(
-            {**request, "chainId": self.chain_id, "nonce": nonce}
-        )
+        transaction: dict[str, Any] = {**request, "chainId": self.chain_id, "nonce": nonce}
+        signed = account.sign_transaction(transaction)
         timestamp = self.now + 1
         self._provider.set_timestamp(timestamp)
         receipt = self._mined(signed)
@@ -243,9 +231,7 @@ class ApeChain:
                 return self._web3.eth.get_transaction_receipt(signed.hash)
             except TransactionNotFound:
                 raise refusal from None
-        return self._web3.eth.wait_for_transaction_receipt(
-            signed.hash, _RECEIPT_TIMEOUT, _RECEIPT_POLL
-        )
+        return self._web3.eth.wait_for_transaction_receipt(signed.hash, _RECEIPT_TIMEOUT, _RECEIPT_POLL)
 
     def _failure(self, request: TxParams, receipt: TxReceipt) -> Exception:
         """Why a mined transaction failed."""
@@ -267,11 +253,7 @@ class ApeChain:
         found = []
         for entry in receipt["logs"]:
             emitter = self._contracts.get(entry["address"])
-            log = (
-                emitter.interface.log(emitter.address, entry["topics"], entry["data"])
-                if emitter
-                else None
-            )
+            log = emitter.interface.log(emitter.address, entry["topics"], entry["data"]) if emitter else None
             if log is not None:
                 found.append(log)
         return found
@@ -294,10 +276,8 @@ def _reason(error: ContractLogicError | TransactionFailed) -> str:
         # eth-tester gives words only: the revert string, or Python's way to write revert data that holds none.
         words = str(error).removeprefix("execution reverted: ")
         return "" if _QUOTED_BYTES.match(words) else words
-    data = (
-        error.data["data"] if isinstance(error.data, dict) else error.data
-    )  # Hardhat wraps it
-    return revert_reason(HexBytes(data))
+    data = error.data["data"] if isinstance(error.data, dict) else error.data  # Hardhat wraps it
+    return revert_reason(HexBytes(data or "0x"))
 
 
 @cache
@@ -308,6 +288,9 @@ def _account(index: int) -> LocalAccount:
 @cache
 def _compiled(name: str) -> tuple[Interface, bytes]:
     """Interface and creation code of a contract of this repository, as `ape compile` left them."""
-    contract_type = ape.project.get_contract(name).contract_type
+    container = ape.project.get_contract(name)
+    if container is None:
+        raise LookupError(f"no contract is called {name}")
+    contract_type = container.contract_type
     abi = contract_type.model_dump(mode="json", by_alias=True)["abi"]
     return Interface(abi), HexBytes(contract_type.get_deployment_bytecode())

@@ -37,34 +37,20 @@ class BoaChain(EmbeddedChain):
     def _create(self, sender: str, address: str, code: bytes) -> None:
         self._env.timestamp = self._timestamp
         _, computation = self._env.deploy(
-            sender=Address(sender),
-            bytecode=code,
-            override_address=Address(address),
-            gas=None,
+            sender=Address(sender), bytecode=code, override_address=Address(address), gas=None
         )
         if computation.is_error:
             raise Reverted(revert_reason(computation.output))
 
-    def _run(
-        self, sender: str, address: str, data: bytes, modifying: bool
-    ) -> tuple[bytes, Iterable[RawLog]]:
+    def _run(self, sender: str, address: str, data: bytes, modifying: bool) -> tuple[bytes, Iterable[RawLog]]:
         self._env.timestamp = self._timestamp
         computation = self._env.execute_code(
-            to_address=Address(address),
-            sender=Address(sender),
-            data=data,
-            is_modifying=modifying,
+            to_address=Address(address), sender=Address(sender), data=data, is_modifying=modifying
         )
         if computation.is_error:
             raise Reverted(revert_reason(computation.output))
         logs = [
-            (
-                to_checksum_address(emitter),
-                [topic.to_bytes(32, "big") for topic in topics],
-                log_data,
-            )
-            for _, emitter, topics, log_data in sorted(
-                computation.get_raw_log_entries()
-            )
+            (to_checksum_address(emitter), [topic.to_bytes(32, "big") for topic in topics], log_data)
+            for _, emitter, topics, log_data in sorted(computation.get_raw_log_entries())
         ]
         return computation.output, logs

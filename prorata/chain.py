@@ -102,9 +102,7 @@ class Chain(Protocol):
         """A contract of this repository that is deployed already."""
         ...
 
-    def transact(
-        self, contract: Contract, function: str, *arguments: Any, sender: int
-    ) -> Transaction:
+    def transact(self, contract: Contract, function: str, *arguments: Any, sender: int) -> Transaction:
         """Send a transaction and mine it.
 
         Raises:

@@ -37,17 +37,13 @@ class DecimalRange(click.ParamType):
         self.name = name
         self._low, self._high = Decimal(low), Decimal(high)
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Decimal:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
         try:
             number = Decimal(str(value))
         except InvalidOperation:
             self.fail(f"{value!r} is not a number", param, ctx)
         if not number.is_finite() or not self._low <= number <= self._high:
-            self.fail(
-                f"{value} is not between {self._low} and {self._high}", param, ctx
-            )
+            self.fail(f"{value} is not between {self._low} and {self._high}", param, ctx)
         return number
 
 
@@ -59,9 +55,7 @@ def exclusive(**options: Any) -> str | None:
     """
     given = [name for name, value in options.items() if value is not None]
     if len(given) > 1:
-        raise BadInput(
-            f"{' and '.join('--' + name for name in given)} exclude each other"
-        )
+        raise BadInput(f"{' and '.join('--' + name for name in given)} exclude each other")
     return given[0] if given else None
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import boa
 from eth_account import Account
+from eth_account.signers.local import LocalAccount
 from eth_utils.address import to_canonical_address, to_checksum_address
 from eth_utils.crypto import keccak
 from rlp import encode as rlp_encode
@@ -20,6 +21,7 @@ from vyper.compiler.output import build_abi_output
 from prorata.abi import Interface
 from prorata.chain import GENESIS, Log, Transaction
 
+_MNEMONIC = "test test test test test test test test test test test junk"
 CONTRACTS = Path(__file__).parent.parent / "contracts"
 boa.interpret.set_search_paths([str(CONTRACTS)])
 
@@ -59,9 +61,7 @@ class EmbeddedChain(ABC):
         """Run creation code so that its contract lands at `address`; raise Reverted if it refuses."""
 
     @abstractmethod
-    def _run(
-        self, sender: str, address: str, data: bytes, modifying: bool
-    ) -> tuple[bytes, Iterable[RawLog]]:
+    def _run(self, sender: str, address: str, data: bytes, modifying: bool) -> tuple[bytes, Iterable[RawLog]]:
         """Call a contract; raise Reverted if it refuses."""
 
     @property
@@ -72,16 +72,14 @@ class EmbeddedChain(ABC):
         self._timestamp += seconds
 
     def key(self, index: int) -> str:
-        return _key(index)
+        return "0x" + bytes(_account(index).key).hex()
 
     def address(self, index: int) -> str:
-        return _address(index)
+        return str(_account(index).address)
 
     def next_address(self, index: int, skip: int = 0) -> str:
         nonce = self._nonces.get(index, 0) + skip
-        created = keccak(
-            rlp_encode([to_canonical_address(self.address(index)), nonce])
-        )[12:]
+        created = keccak(rlp_encode([to_canonical_address(self.address(index)), nonce]))[12:]
         return to_checksum_address(created)
 
     def deploy(self, name: str, *arguments: Any, sender: int = 0) -> EmbeddedContract:
@@ -94,14 +92,10 @@ class EmbeddedChain(ABC):
     def at(self, name: str, address: str) -> EmbeddedContract:
         return self._register(address, compile_contract(name)[0])
 
-    def transact(
-        self, contract: EmbeddedContract, function: str, *arguments: Any, sender: int
-    ) -> Transaction:
+    def transact(self, contract: EmbeddedContract, function: str, *arguments: Any, sender: int) -> Transaction:
         self._timestamp += 1
         data = contract.interface.calldata(function, arguments)
-        _, logs = self._run(
-            self.address(sender), contract.address, data, modifying=True
-        )
+        _, logs = self._run(self.address(sender), contract.address, data, modifying=True)
         return Transaction(gas=0, logs=self._decoded(logs), timestamp=self.now)
 
     def call(self, contract: EmbeddedContract, function: str, *arguments: Any) -> Any:
@@ -109,15 +103,11 @@ class EmbeddedChain(ABC):
         output, _ = self._run(self.address(0), contract.address, data, modifying=False)
         return contract.interface.result(function, output)
 
-    def _deploy(
-        self, interface: Interface, code: bytes, arguments: Sequence[Any], sender: int
-    ) -> EmbeddedContract:
+    def _deploy(self, interface: Interface, code: bytes, arguments: Sequence[Any], sender: int) -> EmbeddedContract:
         address = self.next_address(sender)
         self._timestamp += 1
         self._nonces[sender] = self._nonces.get(sender, 0) + 1
-        self._create(
-            self.address(sender), address, code + interface.constructor(arguments)
-        )
+        self._create(self.address(sender), address, code + interface.constructor(arguments))
         return self._register(address, interface)
 
     def _register(self, address: str, interface: Interface) -> EmbeddedContract:
@@ -136,13 +126,11 @@ class EmbeddedChain(ABC):
 
 
 @cache
-def _key(index: int) -> str:
-    return "0x" + keccak(text=f"prorata test account {index}").hex()
-
-
-@cache
-def _address(index: int) -> str:
-    return str(Account.from_key(_key(index)).address)
+def _account(index: int) -> LocalAccount:
+    """The test accounts of ape-config.yaml: every local node's default ones."""
+    Account.enable_unaudited_hdwallet_features()
+    account: LocalAccount = Account.from_mnemonic(_MNEMONIC, account_path=f"m/44'/60'/0'/0/{index}")
+    return account
 
 
 @cache

@@ -88,31 +88,16 @@ class Exchange:
 
         The vault is told the address that the market is going to have; the market checks it.
         """
-        parameters, vault_parameters = (
-            parameters or MarketParameters(),
-            vault_parameters or VaultParameters(),
-        )
+        parameters, vault_parameters = (parameters or MarketParameters(), vault_parameters or VaultParameters())
         token = chain.deploy("MockToken", decimals)
         feed = chain.deploy("MockAggregator", FEED_DECIMALS, mark)
         market_address = chain.next_address(0, skip=1)
         vault = chain.deploy(
-            "InsuranceVault",
-            token.address,
-            market_address,
-            vault_parameters.draw_cap,
-            vault_parameters.draw_window,
+            "InsuranceVault", token.address, market_address, vault_parameters.draw_cap, vault_parameters.draw_window
         )
-        market = chain.deploy(
-            "PerpetualMarket",
-            token.address,
-            feed.address,
-            vault.address,
-            parameters.as_tuple(),
-        )
+        market = chain.deploy("PerpetualMarket", token.address, feed.address, vault.address, parameters.as_tuple())
         lens = chain.deploy("MarketLens")
-        addresses = Addresses(
-            token.address, feed.address, vault.address, market.address, lens.address
-        )
+        addresses = Addresses(token.address, feed.address, vault.address, market.address, lens.address)
         return cls(chain, addresses, decimals)
 
     @property
@@ -128,9 +113,7 @@ class Exchange:
         """
         units, rest = divmod(amount, self.unit)
         if rest:
-            raise ValueError(
-                f"{amount} is not a whole number of token units of {self.decimals} decimals"
-            )
+            raise ValueError(f"{amount} is not a whole number of token units of {self.decimals} decimals")
         return units
 
     # ------------------------------------------------------------------------------------------------------- traders
@@ -143,26 +126,18 @@ class Exchange:
 
     def approve(self, trader: int, spender: Contract) -> None:
         """Let a contract take a trader's tokens."""
-        self.chain.transact(
-            self.token, "approve", spender.address, 2**256 - 1, sender=trader
-        )
+        self.chain.transact(self.token, "approve", spender.address, 2**256 - 1, sender=trader)
 
     def deposit(self, trader: int, amount: int, to: int | None = None) -> Transaction:
         """Add collateral to a trader's account, or to another's."""
         receiver = self.chain.address(trader if to is None else to)
-        return self.chain.transact(
-            self.market, "deposit", self.to_units(amount), receiver, sender=trader
-        )
+        return self.chain.transact(self.market, "deposit", self.to_units(amount), receiver, sender=trader)
 
     def withdraw(self, trader: int, amount: int) -> Transaction:
         """Take collateral out."""
-        return self.chain.transact(
-            self.market, "withdraw", self.to_units(amount), sender=trader
-        )
+        return self.chain.transact(self.market, "withdraw", self.to_units(amount), sender=trader)
 
-    def order(
-        self, maker: int, is_long: bool, size: int, price: int, **terms: Any
-    ) -> Order:
+    def order(self, maker: int, is_long: bool, size: int, price: int, **terms: Any) -> Order:
         """An order that nobody else has, open to anyone for a day unless `terms` say otherwise."""
         self._salt += 1
         terms = {"expiry": self.chain.now + 86_400, "salt": self._salt, **terms}
@@ -170,21 +145,13 @@ class Exchange:
 
     def sign(self, maker: int, order: Order) -> bytes:
         """The maker's signature of an order for this market."""
-        return order.sign(
-            self.chain.key(maker), self.market.address, self.chain.chain_id
-        )
+        return order.sign(self.chain.key(maker), self.market.address, self.chain.chain_id)
 
-    def take(
-        self, taker: int, order: Order, signature: bytes, size: int
-    ) -> Transaction:
+    def take(self, taker: int, order: Order, signature: bytes, size: int) -> Transaction:
         """Fill `size` of a signed order."""
-        return self.chain.transact(
-            self.market, "fill", order.as_tuple(), signature, size, sender=taker
-        )
+        return self.chain.transact(self.market, "fill", order.as_tuple(), signature, size, sender=taker)
 
-    def trade(
-        self, maker: int, taker: int, is_long: bool, size: int, price: int, **terms: Any
-    ) -> Transaction:
+    def trade(self, maker: int, taker: int, is_long: bool, size: int, price: int, **terms: Any) -> Transaction:
         """An order of exactly `size`, signed and filled at once; `is_long` is what the maker becomes."""
         order = self.order(maker, is_long, size, price, **terms)
         return self.take(taker, order, self.sign(maker, order), size)
@@ -216,16 +183,14 @@ class Exchange:
 
     def account(self, trader: int) -> AccountState:
         """A trader's account at the present mark."""
-        return AccountState(
-            *self.chain.call(self.market, "account", self.chain.address(trader))
-        )
+        return AccountState(*self.chain.call(self.market, "account", self.chain.address(trader)))
 
     def side(self, side: int) -> SideState:
         """Longs (0) or shorts (1)."""
         return SideState(*self.chain.call(self.market, "side", side))
 
     def preview(self, price: int) -> Sequence[int]:
-        """The settlement a move straight to `price` would be; fields as in `Receipt` from `gross` to `open_interest`."""
+        """The settlement of a move straight to `price`; fields as in `Receipt` from `gross` to `open_interest`."""
         return tuple(self.chain.call(self.market, "preview_settlement", price))
 
     def token_balance(self, holder: Contract) -> int:
@@ -237,25 +202,30 @@ class Exchange:
     def insure(self, depositor: int, amount: int) -> Transaction:
         """Deposit into the insurance vault."""
         return self.chain.transact(
-            self.vault,
-            "deposit",
-            self.to_units(amount),
-            self.chain.address(depositor),
-            sender=depositor,
+            self.vault, "deposit", self.to_units(amount), self.chain.address(depositor), sender=depositor
         )
 
     def redeem(self, depositor: int, shares: int) -> Transaction:
         """Redeem vault shares."""
         address = self.chain.address(depositor)
-        return self.chain.transact(
-            self.vault, "redeem", shares, address, address, sender=depositor
-        )
+        return self.chain.transact(self.vault, "redeem", shares, address, address, sender=depositor)
 
     def vault_shares(self, depositor: int) -> int:
         """Vault shares of a depositor."""
-        return int(
-            self.chain.call(self.vault, "balanceOf", self.chain.address(depositor))
+        return int(self.chain.call(self.vault, "balanceOf", self.chain.address(depositor)))
+
+    @property
+    def vault_supply(self) -> int:
+        """All vault shares."""
+        return int(self.chain.call(self.vault, "totalSupply"))
+
+    @property
+    def vault_window(self) -> tuple[int, int, int]:
+        """The window of draws: its start in seconds (0: none yet), the assets then and the draws since, quote."""
+        start, assets, drawn = (
+            int(self.chain.call(self.vault, name)) for name in ("window_start", "window_assets", "window_drawn")
         )
+        return start, assets, drawn
 
     @property
     def vault_held(self) -> int:

@@ -1,14 +1,15 @@
 """The judge of the contracts: the market settled eagerly, account by account, in exact rationals.
 
-Written from the settlement design, not from the contracts. Every move visits every account; there is no lazy state, no
-packing and no rounding but the four that the design makes part of the rule: a bucket edge is a multiple of 2**level index
-units, a stopped move's distance has 18 digits, the vault pays in whole token units, and vault shares are whole.
+Written from the settlement design, not from the contracts. Every move visits every account; there is no lazy state,
+no packing and no rounding but the four that the design makes part of the rule: a bucket edge is a multiple of 2**level
+index units, a stopped move's distance has 18 digits, the vault pays in whole token units, and vault shares are whole.
 
 Everything is in natural units (a price of one dollar is 1). `Refused` carries the same reason as the contracts' revert.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -17,8 +18,8 @@ from math import floor
 from prorata.parameters import MarketParameters, VaultParameters
 from prorata.units import INDEX_UNIT, LONG, SHORT, WAD
 
-#: Sizes this close count as equal (design's dust rule for the last positions of a market).
-SIZE_DUST = Fraction(10**6, WAD)
+#: Sizes that differ by less than this part of the smallest position in value count as equal.
+DUST_PART = Fraction(1, 10**6)
 #: Below this scale both sides close and start again.
 MIN_SCALE = Fraction(1, 10**4)
 MAX_OPEN_INTEREST = Fraction(2**96, WAD)
@@ -32,7 +33,7 @@ _FRACTION_BITS = 512
 
 
 class Refused(Exception):
-    """The rules forbid it. The message is the contracts' revert reason; the model is unchanged."""
+    """The rules forbid it. The message is the contracts' revert reason; the model may be half-way: try on a copy."""
 
 
 @dataclass
@@ -104,25 +105,22 @@ class Vault:
         return self.unit * floor(amount / self.unit)
 
     def _window_is_over(self, now: int) -> bool:
-        return (
-            self.window_start == 0
-            or now >= self.window_start + self.parameters.draw_window
-        )
+        return self.window_start == 0 or now >= self.window_start + self.parameters.draw_window
 
     def drawable(self, owed: Fraction, now: int) -> Fraction:
         """What may be drawn at `now`, quote: the cap of the window, and never more than the cap of what is left."""
         cap = Fraction(self.parameters.draw_cap, WAD)
-        present = self.units(cap * (self.held + self.units(owed)))
-        if self._window_is_over(now):
-            return present
-        return min(self.units(cap * self.window_assets) - self.window_drawn, present)
+        available = cap * (self.held + owed)
+        if not self._window_is_over(now):
+            available = min(available, cap * self.window_assets - self.window_drawn)
+        return max(Fraction(floor(available * WAD), WAD), Fraction(0))  # the vault counts in wei
 
     def draw(self, covered: Fraction, owed: Fraction, now: int) -> Fraction:
         """Pay `covered`, first out of `owed`, the rest in whole units; returns what is owed afterwards."""
         if self._window_is_over(now):
             self.window_start, self.window_drawn = now, Fraction(0)
-            self.window_assets = self.held + self.units(owed)
-        self.window_drawn += -self.units(-covered)
+            self.window_assets = self.held + owed
+        self.window_drawn += covered
         sent = -self.units(-max(covered - owed, Fraction(0)))
         self.held -= sent
         return owed + sent - covered
@@ -146,10 +144,26 @@ class Model:
     accounts: dict[str, Account] = field(default_factory=dict)
     owed: Fraction = Fraction(0)  # fees and surplus the market holds for the vault
     epoch: int = 0
+    outcomes: list[Outcome] = field(default_factory=list)  # every move so far
+    leniency: Fraction = Fraction(0)  # quote by which a margin may be missed (or, negative, must be exceeded)
 
     def __post_init__(self) -> None:
         self.sides = [Side(), Side()]
         self.vault = Vault(self.vault_parameters, Fraction(1, 10**self.decimals))
+        self.index_price, self.now = self.mark, 0
+
+    def copy(self) -> Model:
+        """An independent copy: to try an operation on."""
+        twin = copy.copy(self)
+        twin.accounts = {owner: copy.copy(account) for owner, account in self.accounts.items()}
+        twin.sides = [copy.copy(side) for side in self.sides]
+        twin.vault = copy.copy(self.vault)
+        twin.outcomes = list(self.outcomes)
+        return twin
+
+    def observe(self, index_price: Fraction, now: int) -> None:
+        """What the oracle says, and what time it is (seconds), for the operations that follow."""
+        self.index_price, self.now = index_price, now
 
     # ------------------------------------------------------------------------------------------------------ reading
 
@@ -159,11 +173,7 @@ class Model:
 
     def members(self, side: int) -> list[tuple[str, Account]]:
         """Everyone with a position on a side."""
-        return [
-            (owner, account)
-            for owner, account in self.accounts.items()
-            if account.size and account.side == side
-        ]
+        return [(owner, account) for owner, account in self.accounts.items() if account.size and account.side == side]
 
     def open_interest(self, side: int) -> Fraction:
         """Total size of a side."""
@@ -171,51 +181,33 @@ class Model:
 
     def total_equity(self) -> Fraction:
         """Everything the market owes its traders."""
-        return sum(
-            (account.collateral for account in self.accounts.values()), Fraction(0)
-        )
+        return sum((account.collateral for account in self.accounts.values()), Fraction(0))
 
     def _ratio(self, name: str) -> Fraction:
         return Fraction(getattr(self.parameters, name), WAD)
 
     # --------------------------------------------------------------------------------------------------- settlement
 
-    def settle(self, index_price: Fraction, now: int) -> Outcome | None:
-        """Move the mark to the index price, or as far as one call's budget of buckets allows.
+    def settle(self) -> None:
+        """Move the mark to the index price, or as far as one call's budget of buckets allows."""
+        if self.index_price != self.mark:
+            direction = 1 if self.index_price > self.mark else -1
+            loser = SHORT if direction > 0 else LONG
+            self.outcomes.append(self._move(loser, abs(self.index_price - self.mark), direction))
 
-        Returns:
-            The move, or None if the mark was there already.
-        """
-        if index_price == self.mark:
-            return None
-        direction = 1 if index_price > self.mark else -1
-        return self._move(
-            SHORT if direction > 0 else LONG,
-            abs(index_price - self.mark),
-            direction,
-            index_price,
-            now,
-        )
+    def _settle_fully(self) -> None:
+        """Settle for an operation that needs the mark to be the index price."""
+        self.settle()
+        if self.mark != self.index_price:
+            raise Refused("mode: catch-up")
 
-    def _move(
-        self,
-        loser: int,
-        distance: Fraction,
-        direction: int,
-        index_price: Fraction,
-        now: int,
-    ) -> Outcome:
+    def _move(self, loser: int, distance: Fraction, direction: int) -> Outcome:
         """One side loses `distance` per unit of size to the other; `direction` of the mark: -1, 0 (funding), 1."""
         winner = 1 - loser
         mark_before = self.mark
         losers, winners = self.members(loser), self.members(winner)
-        losing_size, winning_size = (
-            self.open_interest(loser),
-            self.open_interest(winner),
-        )
-        distance, stopped, closing = self._close_outs(
-            loser, losers, distance, direction
-        )
+        losing_size, winning_size = (self.open_interest(loser), self.open_interest(winner))
+        distance, stopped, closing = self._close_outs(loser, losers, distance, direction)
 
         self.mark += direction * distance
         self.sides[loser].index -= self.sides[loser].scale * distance
@@ -224,9 +216,7 @@ class Model:
         gross = losing_size * distance
 
         # Close whole buckets; what is left in them meets what is missing.
-        closed = [
-            (owner, account) for owner, account in losers if account.edge in closing
-        ]
+        closed = [(owner, account) for owner, account in losers if account.edge in closing]
         value = sum((account.collateral for _, account in closed), Fraction(0))
         closed_size = sum((account.size for _, account in closed), Fraction(0))
         deficit, surplus = max(-value, Fraction(0)), max(value, Fraction(0))
@@ -234,18 +224,15 @@ class Model:
             account.collateral = account.size = Fraction(0)
 
         # What deleveraged winners miss while the mark lags the index.
-        missed = (
-            closed_size * abs(index_price - self.mark)
-            if direction and winners
-            else Fraction(0)
-        )
+        missed = closed_size * abs(self.index_price - self.mark) if direction and winners else Fraction(0)
         bonus = min(surplus, missed)
         self.owed += surplus - bonus
 
         covered = Fraction(0)
         if deficit and winners:
-            covered = min(deficit, self.vault.drawable(self.owed, now))
-            self.owed = self.vault.draw(covered, self.owed, now)
+            covered = min(deficit, self.vault.drawable(self.owed, self.now))
+        if covered:
+            self.owed = self.vault.draw(covered, self.owed, self.now)
 
         gain = gross - deficit + covered + bonus
         if winners:
@@ -261,9 +248,7 @@ class Model:
             self.sides[winner].scale *= factor
             for _, account in winners:
                 account.size *= factor
-        ended = (
-            bool(closed_size == losing_size > 0) or self.sides[winner].scale < MIN_SCALE
-        )
+        ended = bool(closed_size == losing_size > 0) or self.sides[winner].scale < MIN_SCALE
         if ended:
             self._end_epoch()
         self._trim()
@@ -279,19 +264,13 @@ class Model:
             adl_shortfall=missed - bonus,
             closed_size=closed_size,
             closed=tuple(owner for owner, _ in closed),
-            buckets_closed=len(
-                {(account.level, account.edge) for _, account in closed}
-            ),
+            buckets_closed=len({(account.level, account.edge) for _, account in closed}),
             stopped=stopped,
             epoch_ended=ended,
         )
 
     def _close_outs(
-        self,
-        loser: int,
-        losers: Iterable[tuple[str, Account]],
-        distance: Fraction,
-        direction: int,
+        self, loser: int, losers: Iterable[tuple[str, Account]], distance: Fraction, direction: int
     ) -> tuple[Fraction, bool, set[Fraction]]:
         """Which buckets a move closes, and how far it gets.
 
@@ -301,25 +280,17 @@ class Model:
         side, co = self.sides[loser], self._ratio("closeout_margin")
 
         def threshold(moved: Fraction) -> Fraction:
-            return (
-                side.index
-                - side.scale * moved
-                - co * side.scale * (self.mark + direction * moved)
-            )
+            return side.index - side.scale * moved - co * side.scale * (self.mark + direction * moved)
 
         closing: set[Fraction] = set()
         budget = self.parameters.max_buckets
-        buckets = sorted(
-            {(account.edge, account.level) for _, account in losers}, reverse=True
-        )
+        buckets = sorted({(account.edge, account.level) for _, account in losers}, reverse=True)
         for count, (edge, _) in enumerate(buckets):
             if edge <= threshold(distance):
                 break
             if count >= budget and edge not in closing:
                 # The largest distance, in 18 digits, that keeps the threshold at or above this bucket's edge.
-                room = (threshold(Fraction(0)) - edge) / (
-                    side.scale * (1 + direction * co)
-                )
+                room = (threshold(Fraction(0)) - edge) / (side.scale * (1 + direction * co))
                 return max(Fraction(floor(room * WAD), WAD), Fraction(0)), True, closing
             closing.add(edge)
         return distance, False, closing
@@ -333,10 +304,7 @@ class Model:
 
     def _trim(self) -> None:
         for account in self.accounts.values():
-            account.collateral, account.size = (
-                _trimmed(account.collateral),
-                _trimmed(account.size),
-            )
+            account.collateral, account.size = (_trimmed(account.collateral), _trimmed(account.size))
         for side in self.sides:
             side.scale, side.index = _trimmed(side.scale), _trimmed(side.index)
         self.owed = _trimmed(self.owed)
@@ -344,112 +312,89 @@ class Model:
     # -------------------------------------------------------------------------------------------------- collateral
 
     def deposit(self, owner: str, amount: Fraction) -> None:
-        """Add collateral; an account with a position stays in its bucket level."""
+        """Add collateral; an account with a position stays in its bucket level.
+
+        Raises:
+            Refused: nothing to add.
+        """
+        if not amount:
+            raise Refused("account: zero amount")
         account = self.account(owner)
         account.collateral += amount
         if account.size:
             self._file(account, account.level)
 
     def withdraw(self, owner: str, amount: Fraction) -> None:
-        """Take collateral out; a position must keep its initial margin. Settle first.
+        """Take collateral out; a position is settled first and must keep its initial margin.
 
         Raises:
-            Refused: more than is free.
+            Refused: nothing, or more than is free.
         """
+        if not amount:
+            raise Refused("account: zero amount")
         account = self.account(owner)
+        if account.size:
+            self._settle_fully()
         left = account.collateral - amount
-        required = (
-            account.size * self.mark * self._ratio("initial_margin")
-            if account.size
-            else Fraction(0)
-        )
-        if left < required:
+        required = account.size * self.mark * self._ratio("initial_margin") if account.size else Fraction(0)
+        if left + self.leniency < required:
             raise Refused("account: above free collateral")
         account.collateral = left
         if account.size:
-            self._file(account, account.level)
+            # Not into wider buckets; into narrower ones, so that initial margin keeps it out of reach of a closing.
+            self._file(account, min(account.level, self._level(self.sides[account.side])))
 
     # -------------------------------------------------------------------------------------------------------- fills
 
     def fill(
-        self,
-        maker: str,
-        taker: str,
-        is_long: bool,
-        size: Fraction,
-        price: Fraction,
-        reduce_only: bool = False,
+        self, maker: str, taker: str, is_long: bool, size: Fraction, price: Fraction, reduce_only: bool = False
     ) -> None:
-        """Trade `size` at `price`; `is_long` is what the maker becomes. Settle first.
+        """Settle, then trade `size` at `price`; `is_long` is what the maker becomes.
 
         Raises:
-            Refused: by the price band, margin, minimum size, reduce-only or the bound on open interest.
+            Refused: by the order, the price band, margin, minimum size or the bound on open interest.
         """
+        if not size:
+            raise Refused("order: zero size")
+        if maker == taker:
+            raise Refused("order: self-fill")
+        self._settle_fully()
         if abs(price - self.mark) > self.mark * self._ratio("price_band"):
             raise Refused("order: price outside band")
         to_buyer = (self.mark - price) * size
-        before = {owner: _copy(self.account(owner)) for owner in (maker, taker)}
-        owed = self.owed
-        try:
-            self._trade(
-                maker, is_long, size, to_buyer if is_long else -to_buyer, reduce_only
-            )
-            self._trade(
-                taker, not is_long, size, -to_buyer if is_long else to_buyer, False
-            )
-            if (
-                max(self.open_interest(LONG), self.open_interest(SHORT))
-                >= MAX_OPEN_INTEREST
-            ):
-                raise Refused("position: out of range")
-        except Refused:
-            self.accounts.update(before)
-            self.owed = owed
-            raise
+        self._trade(maker, is_long, size, to_buyer if is_long else -to_buyer, reduce_only)
+        self._trade(taker, not is_long, size, -to_buyer if is_long else to_buyer, False)
+        if max(self.open_interest(LONG), self.open_interest(SHORT)) >= MAX_OPEN_INTEREST:
+            raise Refused("position: out of range")
 
-    def _trade(
-        self,
-        owner: str,
-        is_long: bool,
-        size: Fraction,
-        receives: Fraction,
-        reduce_only: bool,
-    ) -> None:
+    def _trade(self, owner: str, is_long: bool, size: Fraction, receives: Fraction, reduce_only: bool) -> None:
         account = self.account(owner)
-        old_side, old_size, old_collateral = (
-            account.side,
-            account.size,
-            account.collateral,
-        )
+        old_side, old_size, old_collateral = (account.side, account.size, account.collateral)
         side = LONG if is_long else SHORT
         if not old_size or old_side == side:
             new_side, new_size = side, old_size + size
-        elif abs(size - old_size) <= SIZE_DUST:
+        elif abs(size - old_size) * self.mark <= DUST_PART * Fraction(self.parameters.min_notional, WAD):
             new_side, new_size = old_side, Fraction(0)
         elif size < old_size:
             new_side, new_size = old_side, old_size - size
         else:
             new_side, new_size = side, size - old_size
 
-        reduced = bool(old_size) and (
-            not new_size or (new_side == old_side and new_size < old_size)
-        )
+        reduced = bool(old_size) and (not new_size or (new_side == old_side and new_size < old_size))
         if reduce_only and not reduced:
             raise Refused("order: not reduce-only")
         collateral = old_collateral + receives
-        if collateral < 0:
+        if collateral + self.leniency < 0:
             raise Refused("margin: not enough collateral")
-        fee = min(size * self.mark * self._ratio("fee_rate"), collateral)
+        fee = min(size * self.mark * self._ratio("fee_rate"), max(collateral, Fraction(0)))
         collateral -= fee
         if new_size:
             notional = new_size * self.mark
-            if notional < Fraction(self.parameters.min_notional, WAD):
+            if notional + self.leniency < Fraction(self.parameters.min_notional, WAD):
                 raise Refused("position: below minimum")
-            if reduced and collateral / notional < old_collateral / (
-                old_size * self.mark
-            ):
+            if reduced and (collateral + self.leniency) / notional < old_collateral / (old_size * self.mark):
                 raise Refused("margin: less healthy than before")
-            if not reduced and collateral < notional * self._ratio("initial_margin"):
+            if not reduced and collateral + self.leniency < notional * self._ratio("initial_margin"):
                 raise Refused("margin: below initial")
         account.collateral, account.side, account.size = collateral, new_side, new_size
         self.owed += fee
@@ -460,12 +405,7 @@ class Model:
 
     def _level(self, side: Side) -> int:
         """floor(log2(width * scale * mark)) in index units of 1e-36."""
-        return (
-            floor(
-                self._ratio("bucket_width") * side.scale * self.mark * INDEX_UNIT
-            ).bit_length()
-            - 1
-        )
+        return floor(self._ratio("bucket_width") * side.scale * self.mark * INDEX_UNIT).bit_length() - 1
 
     def _file(self, account: Account, level: int) -> None:
         """Place an account by the index value at which it runs out."""
@@ -481,27 +421,38 @@ class Model:
     @property
     def vault_assets(self) -> Fraction:
         """What the vault's shares are worth together, quote, in whole token units."""
-        return self.vault.held + self.vault.units(self.owed)
+        # Redeeming the last unit may have gone the contracts' way (see `Twin.redeem`): an empty vault is empty.
+        return max(self.vault.held + self.vault.units(self.owed), Fraction(0))
+
+    @property
+    def share_price(self) -> Fraction:
+        """Quote per vault share."""
+        return (self.vault_assets + self.vault.unit) / (self.vault.supply + SHARE_OFFSET)
 
     def insure(self, amount: Fraction) -> int:
-        """Deposit whole token units into the vault; returns the shares. Settle first."""
-        unit = self.vault.unit
-        shares = floor(
-            amount
-            / unit
-            * (self.vault.supply + SHARE_OFFSET)
-            / (self.vault_assets / unit + 1)
-        )
+        """Deposit whole token units into the vault; returns the shares.
+
+        Raises:
+            Refused: nothing, or too little for a share.
+        """
+        self._settle_fully()
+        shares = floor(amount / self.share_price)
+        if not amount or not shares:
+            raise Refused("vault: zero assets or shares")
         self.vault.held += amount
         self.vault.supply += shares
         return shares
 
     def uninsure(self, shares: int) -> Fraction:
-        """Redeem vault shares for whole token units, returned as quote. Settle first."""
-        unit = self.vault.unit
-        amount = unit * floor(
-            shares * (self.vault_assets / unit + 1) / (self.vault.supply + SHARE_OFFSET)
-        )
+        """Redeem vault shares for whole token units, returned as quote.
+
+        Raises:
+            Refused: nothing, or too few for a token unit.
+        """
+        self._settle_fully()
+        amount = self.vault.units(shares * self.share_price)
+        if not amount or not shares:
+            raise Refused("vault: zero assets or shares")
         if amount > self.vault.held:
             swept = self.vault.units(self.owed)
             self.owed -= swept
@@ -515,7 +466,3 @@ def _trimmed(x: Fraction) -> Fraction:
     if x.denominator.bit_length() <= _MAX_DENOMINATOR_BITS:
         return x
     return Fraction(floor(x * 2**_FRACTION_BITS), 2**_FRACTION_BITS)
-
-
-def _copy(account: Account) -> Account:
-    return Account(**vars(account))

@@ -57,18 +57,9 @@ class Order:
 
     def message(self, market: str, chain_id: int) -> SignableMessage:
         """The EIP-712 message for one market on one chain."""
-        domain = {
-            "name": "prorata",
-            "version": "1",
-            "chainId": chain_id,
-            "verifyingContract": market,
-        }
-        fields = {
-            entry["name"]: getattr(self, entry["name"]) for entry in _TYPES["Order"]
-        }
-        return encode_typed_data(
-            domain_data=domain, message_types=_TYPES, message_data=fields
-        )
+        domain = {"name": "prorata", "version": "1", "chainId": chain_id, "verifyingContract": market}
+        fields = {entry["name"]: getattr(self, entry["name"]) for entry in _TYPES["Order"]}
+        return encode_typed_data(domain_data=domain, message_types=_TYPES, message_data=fields)
 
     def sign(self, key: str, market: str, chain_id: int) -> bytes:
         """The maker's 65-byte signature (r, s, v).
@@ -78,6 +69,4 @@ class Order:
             market: checksummed address of the market.
             chain_id: EIP-155.
         """
-        return bytes(
-            Account.sign_message(self.message(market, chain_id), key).signature
-        )
+        return bytes(Account.sign_message(self.message(market, chain_id), key).signature)

@@ -32,7 +32,7 @@ class MarketParameters:
 
 @dataclass(frozen=True)
 class VaultParameters:
-    """The insurance vault's immutable parameters: draw cap (18 digits, of the assets at a window's first draw), seconds."""
+    """The insurance vault's immutable parameters: cap of draws (18 digits, of a window's first assets), seconds."""
 
     draw_cap: int = WAD // 2
     draw_window: int = 86_400

@@ -8,6 +8,19 @@ from dataclasses import dataclass
 from prorata.chain import Log
 from prorata.units import WAD
 
+#: The fields of the contracts' `Receipt` struct, in order.
+_AMOUNTS = (
+    "gross",
+    "deficit",
+    "covered",
+    "surplus",
+    "bonus",
+    "adl_shortfall",
+    "closed_size",
+    "buckets_closed",
+    "open_interest",
+)
+
 
 @dataclass(frozen=True)
 class Receipt:
@@ -60,15 +73,16 @@ class Receipt:
     def from_log(cls, log: Log) -> Receipt:
         """The receipt in a `Settled` event."""
         fields = log.fields
+        amounts = dict(zip(_AMOUNTS, fields["receipt"], strict=True))
         return cls(
-            fields["loser"],
-            fields["funding"],
-            fields["mark_before"],
-            fields["mark_after"],
-            fields["index_price"],
-            *fields["receipt"],
+            loser=fields["loser"],
+            funding=fields["funding"],
+            mark_before=fields["mark_before"],
+            mark_after=fields["mark_after"],
+            index_price=fields["index_price"],
             indices=(fields["long_index"], fields["short_index"]),
             scales=(fields["long_scale"], fields["short_scale"]),
+            **amounts,
         )
 
 

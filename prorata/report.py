@@ -44,25 +44,10 @@ def ratio(amount: int) -> str:
 
 def settlement_table(run: Run) -> Table:
     """One row a settlement."""
-    table = Table(
-        title=f"{run.setup.path.name} on {run.network}",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
+    table = Table(title=f"{run.setup.path.name} on {run.network}", title_justify="left", box=None, pad_edge=False)
     table.add_column("time (UTC)", no_wrap=True)
     table.add_column("lose")
-    columns = (
-        "price",
-        "gross loss",
-        "deficit",
-        "covered",
-        "socialized",
-        "haircut",
-        "closed",
-        "open interest",
-        "gas",
-    )
+    columns = ("price", "gross loss", "deficit", "covered", "socialized", "haircut", "closed", "open interest", "gas")
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     for row in run.settlements:
@@ -79,11 +64,7 @@ def settlement_table(run: Run) -> Table:
             str(len(row.closed) or "-"),
             f"{receipt.open_interest / WAD:,.4g}",
             f"{row.gas:,}" if row.gas else "-",
-            style="bold red"
-            if receipt.socialized
-            else "yellow"
-            if receipt.deficit
-            else "",
+            style="bold red" if receipt.socialized else "yellow" if receipt.deficit else "",
         )
     return table
 
@@ -96,16 +77,12 @@ def statement(run: Run) -> Group:
         held = Table(box=None, pad_edge=False, show_header=False)
         held.add_column()
         held.add_column(justify="right")
-        held.add_row(
-            "token balance of the market", f"{final.token_balance / WAD:,.18f}"
-        )
+        held.add_row("token balance of the market", f"{final.token_balance / WAD:,.18f}")
         held.add_row("sum of all equity", f"{final.sum_equity / WAD:,.18f}")
         held.add_row("owed to insurance (fees, surplus)", f"{final.owed / WAD:,.18f}")
         held.add_row("dust, in the market's favour", f"{final.dust} wei")
         held.add_row("insurance vault", f"{final.vault / WAD:,.18f}")
-        held.add_row(
-            "largest difference from the eager model", f"{run.max_difference} wei"
-        )
+        held.add_row("largest difference from the eager model", f"{run.max_difference} wei")
         lines.append(held)
     lines += [
         Text(f"Gained: {_gains(run)}"),
@@ -118,36 +95,21 @@ def statement(run: Run) -> Group:
 
 
 def _gains(run: Run) -> str:
-    best = sorted(
-        (trader for trader in run.traders if trader.gain > 0),
-        key=lambda trader: -trader.gain,
-    )
-    shown = ", ".join(
-        f"#{trader.number} {side_name(trader)} +{money(trader.gain)}"
-        for trader in best[:5]
-    )
+    best = sorted((trader for trader in run.traders if trader.gain > 0), key=lambda trader: -trader.gain)
+    shown = ", ".join(f"#{trader.number} {side_name(trader)} +{money(trader.gain)}" for trader in best[:5])
     more = f" and {len(best) - 5} more" if len(best) > 5 else ""
     return f"{shown}{more}" if best else "nobody"
 
 
 def _closed(traders: list[Trader]) -> str:
-    closed = [
-        f"#{trader.number} {side_name(trader)}" for trader in traders if trader.closed
-    ]
+    closed = [f"#{trader.number} {side_name(trader)}" for trader in traders if trader.closed]
     more = f" and {len(closed) - 8} more" if len(closed) > 8 else ""
-    return (
-        f"{len(closed)} of {len(traders)}: {', '.join(closed[:8])}{more}"
-        if closed
-        else "nobody"
-    )
+    return f"{len(closed)} of {len(traders)}: {', '.join(closed[:8])}{more}" if closed else "nobody"
 
 
 def _verdicts(run: Run) -> list[tuple[str, str]]:
     return [
-        (
-            f"{name} {'holds' if holds else 'VIOLATED'}  ",
-            "green" if holds else "bold red",
-        )
+        (f"{name} {'holds' if holds else 'VIOLATED'}  ", "green" if holds else "bold red")
         for name, holds in run.guarantees.items()
     ]
 
@@ -233,17 +195,9 @@ def write(run: Run, directory: Path) -> list[Path]:
 def draw(run: Run, target: Path) -> None:
     """The waterfall: the price, who paid each move, and who paid in total."""
     figure, axes = plt.subplot_mosaic(
-        [["price", "total"], ["moves", "total"]],
-        width_ratios=[2.4, 1],
-        height_ratios=[1, 1.25],
-        figsize=(12, 6.4),
+        [["price", "total"], ["moves", "total"]], width_ratios=[2.4, 1], height_ratios=[1, 1.25], figsize=(12, 6.4)
     )
-    figure.suptitle(
-        run.setup.path.notes.get("title") or run.setup.path.name,
-        x=0.01,
-        ha="left",
-        weight="bold",
-    )
+    figure.suptitle(run.setup.path.notes.get("title") or run.setup.path.name, x=0.01, ha="left", weight="bold")
     _draw_price(axes["price"], run)
     _draw_moves(axes["moves"], run)
     _draw_total(axes["total"], run)
@@ -253,24 +207,13 @@ def draw(run: Run, target: Path) -> None:
 
 
 def _draw_price(axes: Axes, run: Run) -> None:
-    marks = [
-        run.settlements[0].receipt.mark_before,
-        *(row.receipt.mark_after for row in run.settlements),
-    ]
-    axes.plot(
-        range(len(marks)),
-        [mark / WAD for mark in marks],
-        color=MARK,
-        marker="o",
-        markersize=3,
-    )
+    marks = [run.settlements[0].receipt.mark_before, *(row.receipt.mark_after for row in run.settlements)]
+    axes.plot(range(len(marks)), [mark / WAD for mark in marks], color=MARK, marker="o", markersize=3)
     for step, row in enumerate(run.settlements, start=1):
         if row.closed:
             below, label = (0, -12), f"{len(row.closed)} closed"
             at = (step, row.receipt.mark_after / WAD)
-            axes.annotate(
-                label, at, below, textcoords="offset points", ha="center", fontsize=7
-            )
+            axes.annotate(label, at, below, textcoords="offset points", ha="center", fontsize=7)
     axes.set_ylabel("mark, quote per unit")
     axes.margins(y=0.15)
     axes.set_xlim(0.2, len(marks) - 0.2)
@@ -291,27 +234,14 @@ def _draw_moves(axes: Axes, run: Run) -> None:
     axes.bar(steps, paid, color=PAID, label="paid by losers")
     axes.bar(steps, covered, bottom=paid, color=COVERED, label="covered by insurance")
     base = [a + b for a, b in zip(paid, covered, strict=True)]
-    axes.bar(
-        steps,
-        socialized,
-        bottom=base,
-        color=SOCIALIZED,
-        label="socialized: winners' haircut",
-    )
+    axes.bar(steps, socialized, bottom=base, color=SOCIALIZED, label="socialized: winners' haircut")
     for step, row in zip(steps, run.settlements, strict=True):
         if row.receipt.haircut:
             top = (step, row.receipt.gross / WAD)
-            axes.annotate(
-                ratio(row.receipt.haircut),
-                top,
-                (0, 2),
-                textcoords="offset points",
-                ha="center",
-                fontsize=7,
-            )
+            axes.annotate(ratio(row.receipt.haircut), top, (0, 2), textcoords="offset points", ha="center", fontsize=7)
     axes.set_xlabel("settlement")
     axes.set_ylabel("gross loss, quote")
-    axes.margins(y=0.08)
+    axes.set_ylim(0, 1.1 * max(row.receipt.gross for row in run.settlements) / WAD + 1e-12)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlim(0.2, len(paid) + 0.8)
     axes.legend(frameon=False, fontsize=8)
@@ -329,14 +259,7 @@ def _draw_total(axes: Axes, run: Run) -> None:
     for at, (_, bottom, height, colour) in enumerate(steps):
         axes.bar(at, height, bottom=bottom, color=colour)
         top = (at, bottom + height)
-        axes.annotate(
-            f"{height:,.0f}",
-            top,
-            (0, 2),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-        )
+        axes.annotate(f"{height:,.0f}", top, (0, 2), textcoords="offset points", ha="center", fontsize=8)
     axes.set_xticks(range(len(steps)), [name for name, *_ in steps], fontsize=8)
     axes.set_title(f"of {paid + deficit:,.0f} lost, losers could not pay", fontsize=10)
     axes.set_ylim(0, max(deficit, 1.0) * 1.08)

@@ -1,9 +1,9 @@
 """The contracts in pyrevm (Rust): tens of thousands of calls a second. For campaigns; explain a failure in titanoboa.
 
-This adapter owns pyrevm's traps, each tested in `tests/unit/test_chains.py`: the fork's name must be spelled "Cancun" (any
-other spelling silently means the latest fork); a snapshot serves once and does not restore the block environment; transient
-storage outlives a call; a revert's data exists only inside the exception's text. Gas is not reported: slots stay warm from
-call to call, so it would be wrong.
+This adapter owns pyrevm's traps, each tested in `tests/unit/test_chains.py`: the fork's name must be spelled "Cancun"
+(any other spelling silently means the latest fork); a snapshot serves once and does not restore the block environment;
+transient storage outlives a call; a revert's data exists only inside the exception's text. Gas is not reported: slots
+stay warm from call to call, so it would be wrong.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from prorata.abi import revert_reason
 from prorata.chain import Reverted
 from prorata.embedded import EmbeddedChain, RawLog
 
+_CHAIN_ID = 31337
 _GAS_LIMIT = 2**40
 _REVERT_OUTPUT = re.compile(r"output: 0x([0-9a-f]*)")
 
@@ -30,19 +31,16 @@ class RevmChain(EmbeddedChain):
 
     def __init__(self) -> None:
         super().__init__()
-        self._evm = pyrevm.EVM(spec_id="Cancun", gas_limit=_GAS_LIMIT)
+        environment = pyrevm.Env(cfg=pyrevm.CfgEnv(chain_id=_CHAIN_ID))
+        self._evm = pyrevm.EVM(environment, spec_id="Cancun", gas_limit=_GAS_LIMIT)
 
     @property
     def chain_id(self) -> int:
-        return int(self._evm.env.cfg.chain_id)
+        return _CHAIN_ID
 
     @contextmanager
     def anchor(self) -> Iterator[None]:
-        timestamp, nonces, checkpoint = (
-            self._timestamp,
-            dict(self._nonces),
-            self._evm.snapshot(),
-        )
+        timestamp, nonces, checkpoint = (self._timestamp, dict(self._nonces), self._evm.snapshot())
         yield
         self._evm.revert(checkpoint)
         self._timestamp, self._nonces = timestamp, nonces
@@ -56,29 +54,21 @@ class RevmChain(EmbeddedChain):
         if to_checksum_address(deployed) != address:
             raise RuntimeError(f"deployed to {deployed} instead of {address}")
 
-    def _run(
-        self, sender: str, address: str, data: bytes, modifying: bool
-    ) -> tuple[bytes, Iterable[RawLog]]:
+    def _run(self, sender: str, address: str, data: bytes, modifying: bool) -> tuple[bytes, Iterable[RawLog]]:
         self._begin()
         try:
-            output = self._evm.message_call(
-                sender, address, calldata=data, is_static=not modifying
-            )
+            output = self._evm.message_call(sender, address, calldata=data, is_static=not modifying)
         except RuntimeError as error:
             raise _reverted(error) from None
         if not modifying:
             return bytes(output), ()
-        logs = [
-            (to_checksum_address(log.address), *log.data)
-            for log in self._evm.result.logs
-        ]
-        return bytes(output), logs
+        result = self._evm.result
+        assert result is not None  # there was a call
+        return bytes(output), [(to_checksum_address(log.address), *log.data) for log in result.logs]
 
     def _begin(self) -> None:
         self._evm.reset_transient_storage()
-        self._evm.set_block_env(
-            pyrevm.BlockEnv(timestamp=self._timestamp, number=1, gas_limit=_GAS_LIMIT)
-        )
+        self._evm.set_block_env(pyrevm.BlockEnv(timestamp=self._timestamp, number=1, gas_limit=_GAS_LIMIT))
 
 
 def _reverted(error: RuntimeError) -> Reverted:

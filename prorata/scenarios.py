@@ -31,10 +31,7 @@ _LAST_TIMESTAMP = 253_402_300_799
 _LARGEST_RISE = Decimal(100)
 _DECIMALS = 18
 # Scaled by an exponent and not by a division: exact whatever the precision of the caller's decimal context.
-_LOWEST, _HIGHEST = (
-    Decimal(f"{MIN_PRICE}e-{_DECIMALS}"),
-    Decimal(f"{MAX_PRICE}e-{_DECIMALS}"),
-)
+_LOWEST, _HIGHEST = (Decimal(f"{MIN_PRICE}e-{_DECIMALS}"), Decimal(f"{MAX_PRICE}e-{_DECIMALS}"))
 _RANGE = f"the market accepts {MIN_PRICE / WAD:.3g} to {MAX_PRICE / WAD:.1f}"
 # Stricter than Decimal(), which also takes underscores, spaces, other scripts' digits, nan and inf.
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
@@ -95,9 +92,7 @@ def load_named(name: str) -> PricePath:
     return PricePath(name, _points(lines, name), _notes(lines))
 
 
-def shock(
-    kind: Literal["drop", "rise"], fraction: Decimal, start: Decimal = Decimal(1000)
-) -> PricePath:
+def shock(kind: Literal["drop", "rise"], fraction: Decimal, start: Decimal = Decimal(1000)) -> PricePath:
     """One move and nothing else: `start`, and an hour later start * (1 - fraction) or start * (1 + fraction).
 
     Time counts from 0. The second price is rounded to 18 digits after the point, half to even.
@@ -120,9 +115,7 @@ def shock(
         if _digits_after_point(end) > _DECIMALS:
             end = end.quantize(Decimal(1).scaleb(-_DECIMALS), ROUND_HALF_EVEN)
     _check_price(end, name)
-    return PricePath(
-        f"{kind}-{fraction}", (PricePoint(0, start), PricePoint(SHOCK_SECONDS, end))
-    )
+    return PricePath(f"{kind}-{fraction}", (PricePoint(0, start), PricePoint(SHOCK_SECONDS, end)))
 
 
 def _check_shock(kind: str, fraction: Decimal, name: str) -> None:
@@ -184,23 +177,14 @@ def _points(lines: list[str], where: str) -> tuple[PricePoint, ...]:
     if first is None:
         raise PathError(f"{where}: empty, a header timestamp,price and rows are needed")
     at, header = first
-    time_column, price_column = (
-        _column(header, "timestamp", at),
-        _column(header, "price", at),
-    )
+    time_column, price_column = (_column(header, "timestamp", at), _column(header, "price", at))
     points: list[PricePoint] = []
     for at, fields in rows:
         if len(fields) != len(header):
-            raise PathError(
-                f"{at}: {len(fields)} field(s), the header has {len(header)}"
-            )
-        point = PricePoint(
-            _timestamp(fields[time_column], at), _price(fields[price_column], at)
-        )
+            raise PathError(f"{at}: {len(fields)} field(s), the header has {len(header)}")
+        point = PricePoint(_timestamp(fields[time_column], at), _price(fields[price_column], at))
         if points and point.timestamp <= points[-1].timestamp:
-            raise PathError(
-                f"{at}: timestamp {point.timestamp} is not after the one before, {points[-1].timestamp}"
-            )
+            raise PathError(f"{at}: timestamp {point.timestamp} is not after the one before, {points[-1].timestamp}")
         points.append(point)
     if len(points) < 2:
         raise PathError(f"{where}: {len(points)} price row(s), at least 2 needed")
@@ -220,13 +204,9 @@ def _timestamp(text: str, at: str) -> int:
     if seconds < 0:
         raise PathError(f"{at}: timestamp {_shown(text)} is negative")
     if seconds > _LAST_TIMESTAMP:
-        raise PathError(
-            f"{at}: timestamp {_shown(text)} is beyond the year 9999; seconds are needed, not milliseconds"
-        )
+        raise PathError(f"{at}: timestamp {_shown(text)} is beyond the year 9999; seconds are needed, not milliseconds")
     if seconds != seconds.to_integral_value():
-        raise PathError(
-            f"{at}: timestamp {_shown(text)} is not a whole number of seconds"
-        )
+        raise PathError(f"{at}: timestamp {_shown(text)} is not a whole number of seconds")
     return int(seconds)
 
 
@@ -244,9 +224,7 @@ def _check_price(price: Decimal, at: str) -> None:
     if not _LOWEST <= price <= _HIGHEST:
         raise PathError(f"{at}: price {_shown(price)} is out of range, {_RANGE}")
     if _digits_after_point(price) > _DECIMALS:
-        raise PathError(
-            f"{at}: price {_shown(price)} has more than {_DECIMALS} digits after the point"
-        )
+        raise PathError(f"{at}: price {_shown(price)} has more than {_DECIMALS} digits after the point")
 
 
 def _digits_after_point(number: Decimal) -> int:
@@ -265,9 +243,7 @@ def _number(text: str, column: str, at: str) -> Decimal:
 def _shown(value: object) -> str:
     """A value short enough, and plain enough, to stand in a message of one line."""
     text = str(value)
-    return (
-        _printable(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...") or "(empty)"
-    )
+    return _printable(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...") or "(empty)"
 
 
 def _printable(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A price shock, settled end to end: a market is deployed, filled with traders, driven along a price path and audited."""
+"""A price shock, settled end to end: a market is deployed, filled with traders, driven along a path and audited."""
 
 from __future__ import annotations
 
@@ -92,9 +92,7 @@ class Run:
     settlements: list[Settlement] = field(default_factory=list)
     final: Reconciliation | None = None
     max_difference: int = 0
-    guarantees: dict[str, bool] = field(
-        default_factory=lambda: dict.fromkeys(GUARANTEES, True)
-    )
+    guarantees: dict[str, bool] = field(default_factory=lambda: dict.fromkeys(GUARANTEES, True))
     violation: str = ""
 
     @property
@@ -109,9 +107,7 @@ def max_leverage(parameters: MarketParameters) -> Decimal:
     return exact.quantize(Decimal("0.1"), rounding="ROUND_DOWN")
 
 
-def simulate(
-    chain: Chain, setup: Setup, progress: Callable[[str, int, int], None] | None = None
-) -> Run:
+def simulate(chain: Chain, setup: Setup, progress: Callable[[str, int, int], None] | None = None) -> Run:
     """Deploy a market on a fresh chain and drive it along the path.
 
     Args:
@@ -124,9 +120,7 @@ def simulate(
     """
     report = progress or (lambda _what, _done, _of: None)
     first = setup.path.points[0]
-    twin = Twin(
-        chain, to_wad(first.price), setup.traders, MarketParameters(), VaultParameters()
-    )
+    twin = Twin(chain, to_wad(first.price), setup.traders, MarketParameters(), VaultParameters())
     run = Run(setup, chain.network, _draw_traders(setup))
     try:
         _open_positions(twin, run, report)
@@ -149,15 +143,10 @@ def _draw_traders(setup: Setup) -> list[Trader]:
     rng = random.Random(setup.seed)
     sides = [number % 2 == 1 for number in range(setup.traders)]
     rng.shuffle(sides)
-    return [
-        Trader(number, is_long, rng.choice(COLLATERAL) * WAD)
-        for number, is_long in enumerate(sides, start=1)
-    ]
+    return [Trader(number, is_long, rng.choice(COLLATERAL) * WAD) for number, is_long in enumerate(sides, start=1)]
 
 
-def _open_positions(
-    twin: Twin, run: Run, report: Callable[[str, int, int], None]
-) -> None:
+def _open_positions(twin: Twin, run: Run, report: Callable[[str, int, int], None]) -> None:
     """Insure the market, fund everyone, and match longs with shorts at the mark until each has what it wants."""
     rng = random.Random(run.setup.seed + 1)
     if run.setup.insurance:
@@ -167,9 +156,7 @@ def _open_positions(
         report("funding", done, len(run.traders))
         twin.deposit(trader.number, trader.deposited)
         leverage = 1 + (run.setup.leverage - 1) * Decimal(rng.randint(0, 100)) / 100
-        wanted[trader.number] = (
-            int(trader.deposited * leverage) * WAD // twin.exchange.mark
-        )
+        wanted[trader.number] = int(trader.deposited * leverage) * WAD // twin.exchange.mark
 
     longs = [trader for trader in run.traders if trader.is_long]
     shorts = [trader for trader in run.traders if not trader.is_long]
@@ -181,9 +168,8 @@ def _open_positions(
         wanted[maker.number] -= size
         wanted[taker.number] -= size
         longs = [trader for trader in longs if _wants_more(twin, wanted[trader.number])]
-        shorts = [
-            trader for trader in shorts if _wants_more(twin, wanted[trader.number])
-        ]
+        shorts = [trader for trader in shorts if _wants_more(twin, wanted[trader.number])]
+    report("trading", len(run.traders), len(run.traders))
 
 
 def _wants_more(twin: Twin, size: int) -> bool:
@@ -205,9 +191,7 @@ def _settlements(twin: Twin, path: PricePath) -> Iterator[tuple[int, Transaction
     """
     start = twin.exchange.chain.now - path.points[0].timestamp
     for step, point in enumerate(path.points[1:], start=1):
-        twin.exchange.chain.advance(
-            max(0, start + point.timestamp - twin.exchange.chain.now)
-        )
+        twin.exchange.chain.advance(max(0, start + point.timestamp - twin.exchange.chain.now))
         twin.set_price(to_wad(point.price))
         for transaction in twin.settle_fully():
             if receipts_in(transaction.logs):
@@ -216,12 +200,7 @@ def _settlements(twin: Twin, path: PricePath) -> Iterator[tuple[int, Transaction
 
 def _settlement(twin: Twin, transaction: Transaction, time: int) -> Settlement:
     (receipt,) = receipts_in(transaction.logs)
-    return Settlement(
-        time,
-        receipt,
-        tuple(int(owner) for owner in twin.outcomes[-1].closed),
-        transaction.gas,
-    )
+    return Settlement(time, receipt, tuple(int(owner) for owner in twin.model.outcomes[-1].closed), transaction.gas)
 
 
 def side_name(trader: Trader) -> str:

@@ -1,4 +1,4 @@
-"""Deploy a market with its insurance vault, a mock token, a mock price feed and the lens; print and save the addresses."""
+"""Deploy a market with insurance vault, mock token, mock price feed and lens; print and save the addresses."""
 
 import json
 from decimal import Decimal
@@ -16,22 +16,11 @@ from prorata.units import to_wad
 
 @click.command(cls=Command)
 @click.option(
-    "--price",
-    type=DecimalRange("PRICE", Decimal("1.1e-9"), Decimal(1_200_000)),
-    default="1000",
-    help="First price.",
+    "--price", type=DecimalRange("PRICE", Decimal("1.1e-9"), Decimal(1_200_000)), default="1000", help="First price."
 )
+@click.option("--decimals", type=click.IntRange(0, 18), default=18, help="Decimals of the collateral token.")
 @click.option(
-    "--decimals",
-    type=click.IntRange(0, 18),
-    default=18,
-    help="Decimals of the collateral token.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default="out/deployment.json",
-    help="Where to save.",
+    "--out", type=click.Path(path_type=Path, dir_okay=False), default="out/deployment.json", help="Where to save."
 )
 def cli(price: Decimal, decimals: int, out: Path) -> None:
     """Deploy a market to the connected chain and save its addresses as JSON."""
@@ -43,9 +32,7 @@ def cli(price: Decimal, decimals: int, out: Path) -> None:
     try:
         exchange = Exchange.deploy(chain, mark, decimals=decimals)
     except Reverted as revert:
-        raise click.ClickException(
-            f"the deployment was refused: {revert.reason}"
-        ) from None
+        raise click.ClickException(f"the deployment was refused: {revert.reason}") from None
     saved = {
         "network": chain.network,
         "chain_id": chain.chain_id,

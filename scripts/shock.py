@@ -6,13 +6,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from prorata import report, scenarios
 from prorata.ape_chain import ApeChain
@@ -26,9 +20,7 @@ MAX_TRADERS = 63
 DEFAULT_SCENARIO = "black-thursday-2020"
 
 
-def _path(
-    scenario: str | None, path: Path | None, drop: Decimal | None, rise: Decimal | None
-) -> PricePath:
+def _path(scenario: str | None, path: Path | None, drop: Decimal | None, rise: Decimal | None) -> PricePath:
     """The one price path the options ask for."""
     exclusive(scenario=scenario, path=path, drop=drop, rise=rise)
     try:
@@ -45,15 +37,10 @@ def _path(
 
 def _run(setup: Setup, console: Console) -> Run:
     with Progress(
-        TextColumn("{task.description:10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
+        TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
     ) as progress:
         tasks = {
-            what: progress.add_task(what, total=None, visible=False)
-            for what in ("funding", "trading", "settling")
+            what: progress.add_task(what, total=None, visible=False) for what in ("funding", "trading", "settling")
         }
 
         def advance(what: str, done: int, of: int) -> None:
@@ -63,29 +50,11 @@ def _run(setup: Setup, console: Console) -> Run:
 
 
 @click.command(cls=Command)
-@click.option(
-    "--scenario",
-    metavar="NAME",
-    help=f"A published event: {', '.join(scenarios.named())}.",
-)
-@click.option(
-    "--path",
-    type=click.Path(path_type=Path),
-    help="A CSV file with columns timestamp,price.",
-)
-@click.option(
-    "--drop",
-    type=DecimalRange("FRACTION", 0, 1),
-    help="One fall by this fraction, e.g. 0.4.",
-)
-@click.option(
-    "--rise",
-    type=DecimalRange("FRACTION", 0, 100),
-    help="One rise by this fraction, e.g. 0.6.",
-)
-@click.option(
-    "--traders", type=click.IntRange(2, MAX_TRADERS), default=20, show_default=True
-)
+@click.option("--scenario", metavar="NAME", help=f"A published event: {', '.join(scenarios.named())}.")
+@click.option("--path", type=click.Path(path_type=Path), help="A CSV file with columns timestamp,price.")
+@click.option("--drop", type=DecimalRange("FRACTION", 0, 1), help="One fall by this fraction, e.g. 0.4.")
+@click.option("--rise", type=DecimalRange("FRACTION", 0, 100), help="One rise by this fraction, e.g. 0.6.")
+@click.option("--traders", type=click.IntRange(2, MAX_TRADERS), default=20, show_default=True)
 @click.option(
     "--leverage",
     type=DecimalRange("LEVERAGE", 1, max_leverage(MarketParameters())),
@@ -102,9 +71,7 @@ def _run(setup: Setup, console: Console) -> Run:
 )
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Write report.json and waterfall.png here.",
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Write report.json and waterfall.png here."
 )
 def cli(
     scenario: str | None,
@@ -121,8 +88,7 @@ def cli(
     setup = Setup(_path(scenario, path, drop, rise), traders, leverage, insurance, seed)
     console = Console(width=None if sys.stdout.isatty() else 150)
     console.print(
-        f"seed {seed}, {traders} traders, leverage up to {leverage}, insurance {insurance:,}",
-        highlight=False,
+        f"seed {seed}, {traders} traders, leverage up to {leverage}, insurance {insurance:,}", highlight=False
     )
     run = _run(setup, console)
     report.show(run, console)

@@ -1,0 +1,70 @@
+# Everything runs from here, with the locked Python environment and the locked Node tools first on PATH.
+# `make` alone lists the targets.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
+# Ape keeps its nodes' configuration and process list here instead of in the home directory.
+export APE_DATA_FOLDER := $(CURDIR)/.cache/ape
+# ape-vyper 0.8.12 makes pydantic-settings complain about one of its settings at every start.
+export PYTHONWARNINGS := ignore:Field 'import_remapping' has an incomplete definition
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export NPM_CONFIG_UPDATE_NOTIFIER := false
+export HARDHAT_DISABLE_TELEMETRY_PROMPT := true
+
+.PHONY: help
+help:
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: env
+env: .venv/requirements.lock ## Python environment in .venv, as locked
+
+.venv/requirements.lock: requirements.lock
+	$(PYTHON) -m venv .venv
+	pip install -q --require-hashes -r requirements.lock
+	cp requirements.lock $@
+
+.PHONY: node
+node: node_modules/.package-lock.json ## Anvil and Hardhat in node_modules, as locked
+
+# Not `npm ci`: it insists that the lock also holds Anvil's binaries for other platforms, which the registry does not give
+# everyone. This installs what the lock holds, by its hashes, and leaves the lock alone.
+node_modules/.package-lock.json: package-lock.json
+	npm install --no-save --ignore-scripts --no-audit --no-fund
+	touch $@
+
+# Forced: Ape looks at a contract's own file only, and would not see that a module it imports has changed.
+.PHONY: compile
+compile: env ## compile the contracts
+	ape compile -f
+
+.PHONY: demo
+demo: compile ## settle the crash of March 2020 on Ape's own network; needs no Node
+	ape run shock --scenario black-thursday-2020 --insurance 2000 --out out/demo --network ethereum:local:test
+
+.PHONY: test
+test: node lint compile ## lint, compile and run every test
+	pytest -n auto --dist loadgroup
+
+.PHONY: lint
+lint: env ## check style and types
+	ruff check .
+	ruff format --check .
+	mypy prorata scripts
+
+.PHONY: lock
+lock: ## resolve requirements.in into requirements.lock
+	test -d .venv || $(PYTHON) -m venv .venv
+	command -v uv > /dev/null || pip install -q uv
+	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+		requirements.in -o requirements.lock
+
+.PHONY: clean
+clean: ## remove what the other targets made, except .venv and node_modules
+	rm -rf .build .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache out
+	find prorata scripts tests -name __pycache__ -prune -exec rm -rf {} +
