@@ -192,10 +192,11 @@ def withdraw(amount: uint256):
 @external
 @nonreentrant
 def fill(order: IPerpetualMarket.Order, signature: Bytes[65], size: uint256):
+    errors._require(size < MAX_OPEN_INTEREST, errors.POSITION_RANGE)
     order_hash: bytes32 = orders._take(order, signature, size, msg.sender)
     state: sides.State = self._settle_fully()
     mark: uint256 = state.core.mark
-    distance: uint256 = convert(abs(convert(order.limit_price, int256) - convert(mark, int256)), uint256)
+    distance: uint256 = max(order.limit_price, mark) - min(order.limit_price, mark)
     errors._require(distance <= mark * PARAMETERS.price_band // fixed_point.WAD, errors.ORDER_BAND)
 
     # Price against mark: whoever trades at the better price is paid by the other. Floored for both, so against both.

@@ -354,6 +354,8 @@ class Model:
         Raises:
             Refused: by the order, the price band, margin, minimum size or the bound on open interest.
         """
+        if size >= MAX_OPEN_INTEREST:
+            raise Refused("position: out of range")
         if not size:
             raise Refused("order: zero size")
         if maker == taker:

@@ -184,7 +184,8 @@ def _plan(state: sides.State, terms: Terms, step: Step) -> Plan:
     # What the closed accounts are worth after the move: net deficit against surplus first.
     value: int256 = closed.value - convert(closed.shares, int256) * plan.index_drop
     if value < 0:
-        plan.deficit = convert(-value, uint256)
+        # S2 up to the wei by which a member's debt was rounded up at filing: that wei is dust already, nobody's loss.
+        plan.deficit = min(convert(-value, uint256), plan.gross)
     else:
         plan.surplus = convert(value, uint256)
 
