@@ -171,48 +171,84 @@ def _total_assets() -> uint256:
 
 @internal
 @view
-def _to_shares(assets: uint256, roundup: bool) -> uint256:
-    return math._mul_div(assets, erc20.totalSupply + SHARE_OFFSET, self._total_assets() + 1, roundup)
+def _settled_assets() -> uint256:
+    """
+    @notice The total assets that entry and exit find after their own settlement, to the token unit. Reverts as they do
+            when the price is refused; in catch-up they revert besides.
+    """
+    price: uint256 = staticcall IPerpetualMarket(market).index_price()
+    receipt: IPerpetualMarket.Receipt = staticcall IPerpetualMarket(market).preview_settlement(price)
+    quote: uint256 = self.held * TOKEN_SCALE + staticcall IPerpetualMarket(market).insurance_owed()
+    return (quote + receipt.surplus - receipt.bonus - receipt.covered) // TOKEN_SCALE
 
 
 @internal
 @view
-def _to_assets(shares: uint256, roundup: bool) -> uint256:
-    return math._mul_div(shares, self._total_assets() + 1, erc20.totalSupply + SHARE_OFFSET, roundup)
+def _is_open() -> bool:
+    """
+    @notice Whether entry and exit are sure to be possible: there is a price and the mark stands at it. While a settlement
+            is pending the answer is no, although it may succeed: a limit may be too low, never too high.
+    """
+    read: bool = False
+    price: Bytes[32] = b""
+    read, price = raw_call(
+        market, method_id("index_price()"), max_outsize=32, is_static_call=True, revert_on_failure=False
+    )
+    return read and convert(price, uint256) == staticcall IPerpetualMarket(market).mark()
+
+
+@internal
+@view
+def _room() -> uint256:
+    """
+    @notice Token units that may still be deposited.
+    """
+    if not self._is_open():
+        return 0
+    return tokens._room(asset, TOKEN_SCALE)
+
+
+@internal
+@view
+def _shares_for(assets: uint256, total_assets: uint256, roundup: bool) -> uint256:
+    return math._mul_div(assets, erc20.totalSupply + SHARE_OFFSET, total_assets + 1, roundup)
+
+
+@internal
+@view
+def _assets_for(shares: uint256, total_assets: uint256, roundup: bool) -> uint256:
+    return math._mul_div(shares, total_assets + 1, erc20.totalSupply + SHARE_OFFSET, roundup)
 
 
 @external
 @view
 def convertToShares(assets: uint256) -> uint256:
-    return self._to_shares(assets, False)
+    return self._shares_for(assets, self._total_assets(), False)
 
 
 @external
 @view
 def convertToAssets(shares: uint256) -> uint256:
-    return self._to_assets(shares, False)
+    return self._assets_for(shares, self._total_assets(), False)
 
 
 @external
 @view
 def maxDeposit(receiver: address) -> uint256:
-    return max_value(uint256)
+    return self._room()
 
 
 @external
 @view
 def previewDeposit(assets: uint256) -> uint256:
-    """
-    @notice At the present mark. Settle the market first to see what a deposit would see.
-    """
-    return self._to_shares(assets, False)
+    return self._shares_for(assets, self._settled_assets(), False)
 
 
 @external
 @nonreentrant
 def deposit(assets: uint256, receiver: address) -> uint256:
     self._settle()
-    shares: uint256 = self._to_shares(assets, False)
+    shares: uint256 = self._shares_for(assets, self._total_assets(), False)
     self._enter(receiver, assets, shares)
     return shares
 
@@ -220,20 +256,20 @@ def deposit(assets: uint256, receiver: address) -> uint256:
 @external
 @view
 def maxMint(receiver: address) -> uint256:
-    return max_value(uint256)
+    return self._shares_for(self._room(), self._total_assets(), False)
 
 
 @external
 @view
 def previewMint(shares: uint256) -> uint256:
-    return self._to_assets(shares, True)
+    return self._assets_for(shares, self._settled_assets(), True)
 
 
 @external
 @nonreentrant
 def mint(shares: uint256, receiver: address) -> uint256:
     self._settle()
-    assets: uint256 = self._to_assets(shares, True)
+    assets: uint256 = self._assets_for(shares, self._total_assets(), True)
     self._enter(receiver, assets, shares)
     return assets
 
@@ -241,20 +277,20 @@ def mint(shares: uint256, receiver: address) -> uint256:
 @external
 @view
 def maxWithdraw(owner: address) -> uint256:
-    return self._to_assets(erc20.balanceOf[owner], False)
+    return self._assets_for(erc20.balanceOf[owner], self._total_assets(), False) if self._is_open() else 0
 
 
 @external
 @view
 def previewWithdraw(assets: uint256) -> uint256:
-    return self._to_shares(assets, True)
+    return self._shares_for(assets, self._settled_assets(), True)
 
 
 @external
 @nonreentrant
 def withdraw(assets: uint256, receiver: address, owner: address) -> uint256:
     self._settle()
-    shares: uint256 = self._to_shares(assets, True)
+    shares: uint256 = self._shares_for(assets, self._total_assets(), True)
     self._leave(receiver, owner, assets, shares)
     return shares
 
@@ -262,20 +298,20 @@ def withdraw(assets: uint256, receiver: address, owner: address) -> uint256:
 @external
 @view
 def maxRedeem(owner: address) -> uint256:
-    return erc20.balanceOf[owner]
+    return erc20.balanceOf[owner] if self._is_open() else 0
 
 
 @external
 @view
 def previewRedeem(shares: uint256) -> uint256:
-    return self._to_assets(shares, False)
+    return self._assets_for(shares, self._settled_assets(), False)
 
 
 @external
 @nonreentrant
 def redeem(shares: uint256, receiver: address, owner: address) -> uint256:
     self._settle()
-    assets: uint256 = self._to_assets(shares, False)
+    assets: uint256 = self._assets_for(shares, self._total_assets(), False)
     self._leave(receiver, owner, assets, shares)
     return assets
 

@@ -1,6 +1,6 @@
 # pragma version 0.4.3
 # pragma evm-version cancun
-# pragma optimize gas
+# pragma optimize codesize
 """
 @title Perpetual market
 @license AGPL-3.0-only
@@ -155,8 +155,12 @@ def deposit(amount: uint256, account: address):
     old: accounts.Account = accounts._load(account, state)
     new: accounts.Account = old
     new.collateral += amount * TOKEN_SCALE
+    # A stranger must not move an account to other buckets; its owner may, to narrower ones.
+    level: uint256 = old.filing.level
+    if msg.sender == account:
+        level = self._narrower_level(old, state)
     # More collateral lowers the bankruptcy index, so no side's top rises and there is no state to store.
-    accounts._store(account, old, new, old.filing.level, state)
+    accounts._store(account, old, new, level, state)
     log Deposited(sender=msg.sender, account=account, amount=amount)
 
 
@@ -176,10 +180,7 @@ def withdraw(amount: uint256):
     if new.shares > 0:
         notional: uint256 = margin._notional(new.shares, state.sides[new.side].scale, state.core.mark)
         errors._require(new.collateral >= margin._requirement(notional, PARAMETERS.initial_margin), errors.ACCOUNT_FREE)
-    # Buckets filed at a higher price may be wide against the position now; initial margin must keep it out of reach of a
-    # closing, so it moves to narrower ones. Never to wider ones, which could close it sooner.
-    level: uint256 = min(old.filing.level, self._level(new, state))
-    after: sides.State = accounts._store(msg.sender, old, new, level, state)
+    after: sides.State = accounts._store(msg.sender, old, new, self._narrower_level(old, state), state)
     if new.shares > 0:
         sides._store(after)
     tokens._push(TOKEN, msg.sender, amount)
@@ -267,7 +268,8 @@ def _trade(
 
     state.sides[old.side].shares -= old.shares
     state.sides[new.side].shares += new.shares
-    return accounts._store(owner, old, new, self._level(new, state), state), fee
+    level: uint256 = self._narrower_level(old, state) if reduced else self._level(new, state)
+    return accounts._store(owner, old, new, level, state), fee
 
 
 @internal
@@ -277,6 +279,16 @@ def _level(held: accounts.Account, state: sides.State) -> uint256:
     @notice The bucket level of a position filed now.
     """
     return buckets._level(PARAMETERS.bucket_width, state.sides[held.side].scale, state.core.mark)
+
+
+@internal
+@view
+def _narrower_level(held: accounts.Account, state: sides.State) -> uint256:
+    """
+    @notice The level of an account that adds no risk. Buckets filed at a higher price may be wide against the position
+            now and close it early, so it moves to narrower ones; wider ones could close it at once, so never to those.
+    """
+    return min(held.filing.level, self._level(held, state))
 
 
 @external

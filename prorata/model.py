@@ -311,8 +311,8 @@ class Model:
 
     # -------------------------------------------------------------------------------------------------- collateral
 
-    def deposit(self, owner: str, amount: Fraction) -> None:
-        """Add collateral; an account with a position stays in its bucket level.
+    def deposit(self, owner: str, amount: Fraction, by_owner: bool = True) -> None:
+        """Add collateral; somebody else's deposit leaves an account with a position in its bucket level.
 
         Raises:
             Refused: nothing to add.
@@ -322,7 +322,7 @@ class Model:
         account = self.account(owner)
         account.collateral += amount
         if account.size:
-            self._file(account, account.level)
+            self._file(account, self._narrower_level(account) if by_owner else account.level)
 
     def withdraw(self, owner: str, amount: Fraction) -> None:
         """Take collateral out; a position is settled first and must keep its initial margin.
@@ -341,8 +341,7 @@ class Model:
             raise Refused("account: above free collateral")
         account.collateral = left
         if account.size:
-            # Not into wider buckets; into narrower ones, so that initial margin keeps it out of reach of a closing.
-            self._file(account, min(account.level, self._level(self.sides[account.side])))
+            self._file(account, self._narrower_level(account))
 
     # -------------------------------------------------------------------------------------------------------- fills
 
@@ -401,13 +400,17 @@ class Model:
         account.collateral, account.side, account.size = collateral, new_side, new_size
         self.owed += fee
         if new_size:
-            self._file(account, self._level(self.sides[new_side]))
+            self._file(account, self._narrower_level(account) if reduced else self._level(self.sides[new_side]))
 
     # ------------------------------------------------------------------------------------------------------ buckets
 
     def _level(self, side: Side) -> int:
         """floor(log2(width * scale * mark)) in index units of 1e-36."""
         return floor(self._ratio("bucket_width") * side.scale * self.mark * INDEX_UNIT).bit_length() - 1
+
+    def _narrower_level(self, account: Account) -> int:
+        """Where an account is filed that adds no risk: never in wider buckets than before."""
+        return min(account.level, self._level(self.sides[account.side]))
 
     def _file(self, account: Account, level: int) -> None:
         """Place an account by the index value at which it runs out."""

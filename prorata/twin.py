@@ -119,9 +119,10 @@ class Twin:
 
     def deposit(self, trader: int, amount: int, to: int | None = None) -> Transaction:
         """Add collateral; a deposit does not settle."""
-        owner = self._name(trader if to is None else to)
+        owner = trader if to is None else to
         return self._both(
-            lambda: self.exchange.deposit(trader, amount, to), lambda model: model.deposit(owner, from_wad(amount))
+            lambda: self.exchange.deposit(trader, amount, to),
+            lambda model: model.deposit(self._name(owner), from_wad(amount), by_owner=owner == trader),
         )
 
     def withdraw(self, trader: int, amount: int) -> Transaction:
@@ -233,7 +234,7 @@ class Twin:
                 if worth > MAX_DIFFERENCE * len(self.traders):
                     raise Violation("S3", f"{name} differs by {float(difference)} wei: {receipt}, but {outcome}")
             self.receipts.append(receipt)
-            if 0 < max(receipt.covered, outcome.covered * WAD) <= MAX_DIFFERENCE:
+            if 0 < max(Fraction(receipt.covered), outcome.covered * WAD) <= MAX_DIFFERENCE:
                 self._follow_window()
 
     def _follow_window(self) -> None:

@@ -75,7 +75,7 @@ def _store(owner: address, old: Account, new: Account, level: uint256, state: si
     """
     @notice Writes an account back and files it.
     @param old As loaded; `new` as it should stand. Side totals are the caller's business.
-    @param level Where `new` is filed: its own if its shares did not change, the present one otherwise.
+    @param level Where `new` is filed, if it has shares.
     @return The state, its sides' tops raised where needed.
     """
     after: sides.State = state
@@ -85,7 +85,11 @@ def _store(owner: address, old: Account, new: Account, level: uint256, state: si
 
     if new.shares > 0:
         book: uint256 = sides._book(state.core.epoch, new.side)
-        filing = buckets._locate(level, new.shares, new.collateral, state.sides[new.side].index)
+        # More collateral never lifts an account to a higher bucket, whatever wei its debt and equity were rounded by.
+        ceiling: int256 = max_value(int256)
+        if new.shares == old.shares and new.side == old.side and new.collateral >= old.collateral:
+            ceiling = (buckets._upper_edge(old.filing.level, old.filing.bucket) >> level) - 1
+        filing = buckets._locate(level, new.shares, new.collateral, state.sides[new.side].index, ceiling)
         amount = filing.debt
         position = packing.Position(
             shares=new.shares, generation=0, epoch=state.core.epoch, level=level, side=new.side

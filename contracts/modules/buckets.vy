@@ -98,13 +98,14 @@ def _level(width: uint256, scale: uint256, mark: uint256) -> uint256:
 
 @internal
 @pure
-def _locate(level: uint256, shares: uint256, collateral: uint256, index: int256) -> Filing:
+def _locate(level: uint256, shares: uint256, collateral: uint256, index: int256, ceiling: int256) -> Filing:
     """
     @notice Where an account belongs, and its debt there.
     @dev The debt is rounded up: the account pays at most one wei, and the sum of debts is exact.
+    @param ceiling Not above this bucket.
     """
     drop: uint256 = fixed_point._ceil_div(collateral * fixed_point.INDEX_UNIT, shares)
-    bucket: int256 = (index - convert(drop, int256)) >> level
+    bucket: int256 = min((index - convert(drop, int256)) >> level, ceiling)
     above_edge: uint256 = convert(index - (bucket << level), uint256)
     return Filing(
         level=level,

@@ -6,6 +6,7 @@
 """
 
 from ..interfaces import IPerpetualMarket
+from . import buckets
 from . import errors
 from . import fixed_point
 
@@ -33,4 +34,5 @@ def _check(p: IPerpetualMarket.Parameters):
     assert p.min_notional >= 10**15 and p.min_notional < 2**96, errors.PARAMETERS_MINIMUM
     # At 9,000 gas a bucket and 2,500 a word the largest budget stays under 10 M gas.
     assert p.max_buckets > 0 and p.max_buckets <= 512, errors.PARAMETERS_BUDGET
-    assert p.max_words > 0 and p.max_words <= 1024, errors.PARAMETERS_BUDGET
+    # A stopped move must leave the edge it stopped at, which may cost one word a level.
+    assert p.max_words >= buckets.MAX_LEVELS and p.max_words <= 1024, errors.PARAMETERS_BUDGET

@@ -39,5 +39,14 @@ def _pull(token: address, owner: address, amount: uint256, scale: uint256):
 
 
 @internal
+@view
+def _room(token: address, scale: uint256) -> uint256:
+    """
+    @notice The most that may still be pulled, token units.
+    """
+    return MAX_BALANCE // scale - 1 - min(staticcall IERC20(token).balanceOf(self), MAX_BALANCE // scale - 1)
+
+
+@internal
 def _push(token: address, receiver: address, amount: uint256):
     errors._require(extcall IERC20(token).transfer(receiver, amount, default_return_value=True), errors.TOKEN_TRANSFER)
