@@ -30,12 +30,14 @@ class BoaChain(EmbeddedChain):
     @contextmanager
     def anchor(self) -> Iterator[None]:
         timestamp, nonces = self._timestamp, dict(self._nonces)
-        with self._env.anchor():
-            yield
-        self._timestamp, self._nonces = timestamp, nonces
+        try:
+            with self._env.anchor():
+                yield
+        finally:
+            self._timestamp, self._nonces = timestamp, nonces
 
     def _create(self, sender: str, address: str, code: bytes) -> None:
-        self._env.timestamp = self._timestamp
+        self._begin()
         _, computation = self._env.deploy(
             sender=Address(sender), bytecode=code, override_address=Address(address), gas=None
         )
@@ -43,7 +45,7 @@ class BoaChain(EmbeddedChain):
             raise Reverted(revert_reason(computation.output))
 
     def _run(self, sender: str, address: str, data: bytes, modifying: bool) -> tuple[bytes, Iterable[RawLog]]:
-        self._env.timestamp = self._timestamp
+        self._begin()
         computation = self._env.execute_code(
             to_address=Address(address), sender=Address(sender), data=data, is_modifying=modifying
         )
@@ -54,3 +56,8 @@ class BoaChain(EmbeddedChain):
             for _, emitter, topics, log_data in sorted(computation.get_raw_log_entries())
         ]
         return computation.output, logs
+
+    def _begin(self) -> None:
+        """Every call is a transaction of its own: titanoboa would keep transient storage from one to the next."""
+        self._env.evm.vm.state.clear_transient_storage()
+        self._env.timestamp = self._timestamp

@@ -41,9 +41,11 @@ class RevmChain(EmbeddedChain):
     @contextmanager
     def anchor(self) -> Iterator[None]:
         timestamp, nonces, checkpoint = (self._timestamp, dict(self._nonces), self._evm.snapshot())
-        yield
-        self._evm.revert(checkpoint)
-        self._timestamp, self._nonces = timestamp, nonces
+        try:
+            yield
+        finally:
+            self._evm.revert(checkpoint)
+            self._timestamp, self._nonces = timestamp, nonces
 
     def _create(self, sender: str, address: str, code: bytes) -> None:
         self._begin()

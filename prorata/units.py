@@ -19,6 +19,8 @@ def to_wad(amount: Decimal | int | str) -> int:
     Raises:
         ValueError: more than 18 digits after the point, or not a finite number.
     """
+    if not Decimal(amount).is_finite():
+        raise ValueError(f"{amount} is not a finite number")
     scaled = Fraction(Decimal(amount)) * WAD
     if scaled.denominator != 1:
         raise ValueError(f"{amount} has more than 18 digits after the point")

@@ -1,0 +1,213 @@
+"""Deployment: what is fixed for good, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from eth_utils.address import to_canonical_address, to_checksum_address
+from eth_utils.crypto import keccak
+from rlp import encode as rlp_encode
+
+from prorata.chain import Contract, Reverted
+from prorata.embedded import CONTRACTS, EmbeddedChain, compile_contract
+from prorata.exchange import Exchange, SideState
+from prorata.parameters import MarketParameters, VaultParameters
+from prorata.revm_chain import RevmChain
+from prorata.twin import Twin
+from prorata.units import LONG, MAX_PRICE, MIN_PRICE, SHORT, WAD
+
+MARK = 1000 * WAD
+CODE_LIMIT = 24_576  # EIP-170
+INITCODE_LIMIT = 49_152  # EIP-3860
+STALENESS = MarketParameters().max_staleness
+
+CODE_SIZE = """
+# pragma version 0.4.3
+@external
+@view
+def of(contract: address) -> uint256:
+    return contract.codesize
+"""
+
+# A constructor's events can only be seen in the transaction of a contract that creates.
+CREATOR = """
+# pragma version 0.4.3
+created: public(address)
+
+@external
+def create(code: Bytes[49152]):
+    self.created = raw_create(code)
+"""
+
+# Says whatever the market wants to hear of its vault.
+YES_VAULT = """
+# pragma version 0.4.3
+market: public(address)
+asset: public(address)
+
+@deploy
+def __init__(market: address, asset: address):
+    self.market = market
+    self.asset = asset
+"""
+
+
+def deploy_market(
+    chain: EmbeddedChain, token: Contract, feed: Contract, insurance: Contract, parameters: MarketParameters
+) -> Contract:
+    return chain.deploy("PerpetualMarket", token.address, feed.address, insurance.address, parameters.as_tuple())
+
+
+def deploy_vault(chain: EmbeddedChain, token: Contract, skip: int = 0) -> Contract:
+    """A vault for the market that is deployed `skip` deployments after it."""
+    parameters = VaultParameters()
+    market = chain.next_address(0, skip=1 + skip)
+    return chain.deploy("InsuranceVault", token.address, market, parameters.draw_cap, parameters.draw_window)
+
+
+def test_is_fixed_as_told(each_twin: Callable[..., Twin]) -> None:
+    exchange = each_twin(fee_rate=WAD // 1234, max_buckets=77, draw_cap=WAD // 3, draw_window=4321).exchange
+    chain, addresses = exchange.chain, exchange.addresses
+    assert chain.call(exchange.market, "TOKEN") == addresses.token
+    assert chain.call(exchange.market, "INSURANCE") == addresses.vault
+    assert chain.call(exchange.market, "feed") == addresses.feed
+    expected = MarketParameters(fee_rate=WAD // 1234, max_buckets=77)
+    assert chain.call(exchange.market, "parameters") == expected.as_tuple()
+
+    assert chain.call(exchange.vault, "asset") == addresses.token
+    assert chain.call(exchange.vault, "market") == addresses.market
+    assert chain.call(exchange.vault, "draw_cap") == WAD // 3
+    assert chain.call(exchange.vault, "draw_window") == 4321
+    assert chain.call(exchange.vault, "decimals") == exchange.decimals + 6
+
+
+def test_starts_empty_at_the_oracle_price(twin_everywhere: Callable[..., Twin]) -> None:
+    exchange = twin_everywhere(mark=1234 * WAD + 5).exchange
+    assert exchange.mark == 1234 * WAD + 5
+    assert exchange.epoch == exchange.insurance_owed == exchange.vault_assets == 0
+    for side in (LONG, SHORT):
+        assert exchange.side(side) == SideState(shares=0, scale=WAD, index=0, open_interest=0)
+
+
+@pytest.mark.parametrize(
+    ("feed_decimals", "answer"), [(0, 1000), (8, 1000 * 10**8 + 1), (18, MIN_PRICE), (18, MAX_PRICE)]
+)
+def test_scales_the_first_mark_to_18_digits(feed_decimals: int, answer: int) -> None:
+    chain = RevmChain()
+    token = chain.deploy("MockToken", 18)
+    feed = chain.deploy("MockAggregator", feed_decimals, answer)
+    market = deploy_market(chain, token, feed, deploy_vault(chain, token), MarketParameters())
+    assert chain.call(market, "mark") == chain.call(market, "index_price") == answer * 10 ** (18 - feed_decimals)
+
+
+def test_logs_what_it_fixed() -> None:
+    chain = RevmChain()
+    token = chain.deploy("MockToken", 6)
+    feed = chain.deploy("MockAggregator", 18, MARK)
+    creator = chain.deploy_source(CREATOR)
+    created = keccak(rlp_encode([to_canonical_address(creator.address), 1]))[12:]
+    market = chain.at("PerpetualMarket", to_checksum_address(created))
+    vault = chain.deploy("InsuranceVault", token.address, market.address, WAD // 2, 86_400)
+    interface, code = compile_contract("PerpetualMarket")
+    parameters = MarketParameters().as_tuple()
+    arguments = interface.constructor((token.address, feed.address, vault.address, parameters))
+
+    transaction = chain.transact(creator, "create", code + arguments, sender=0)
+
+    (log,) = transaction.logs
+    assert (log.address, log.name) == (market.address, "Deployed")
+    assert log.fields == {
+        "token": token.address,
+        "oracle": feed.address,
+        "insurance": vault.address,
+        "mark": MARK,
+        "parameters": parameters,
+    }
+
+
+def test_refuses_a_vault_of_another_market() -> None:
+    chain = RevmChain()
+    token = chain.deploy("MockToken", 18)
+    feed = chain.deploy("MockAggregator", 18, MARK)
+    vault = deploy_vault(chain, token, skip=1)
+    with pytest.raises(Reverted, match=r"^parameters: vault belongs to another market$"):
+        deploy_market(chain, token, feed, vault, MarketParameters())
+
+
+def test_refuses_a_vault_of_another_token() -> None:
+    chain = RevmChain()
+    token, other = chain.deploy("MockToken", 18), chain.deploy("MockToken", 18)
+    feed = chain.deploy("MockAggregator", 18, MARK)
+    vault = deploy_vault(chain, other)
+    with pytest.raises(Reverted, match=r"^parameters: vault holds another token$"):
+        deploy_market(chain, token, feed, vault, MarketParameters())
+
+
+def test_refuses_a_token_with_more_than_18_decimals() -> None:
+    chain = RevmChain()
+    feed = chain.deploy("MockAggregator", 18, MARK)
+    token = chain.deploy("MockToken", 19)
+    with pytest.raises(Reverted, match=r"^token: more than 18 decimals$"):
+        deploy_vault(chain, token)
+    vault = chain.deploy_source(YES_VAULT, chain.next_address(0, skip=1), token.address)
+    with pytest.raises(Reverted, match=r"^token: more than 18 decimals$"):
+        deploy_market(chain, token, feed, vault, MarketParameters())
+
+
+@pytest.mark.parametrize(
+    ("reason", "round_id", "answer", "age", "answered_in"),
+    [
+        ("oracle: non-positive answer", 1, 0, 0, 1),
+        ("oracle: non-positive answer", 1, -1, 0, 1),
+        ("oracle: incomplete round", 2, MARK, 0, 1),
+        ("oracle: future-dated", 1, MARK, -1, 1),
+        ("oracle: stale", 1, MARK, STALENESS + 1, 1),
+        ("oracle: price out of range", 1, MIN_PRICE - 1, 0, 1),
+        ("oracle: price out of range", 1, MAX_PRICE + 1, 0, 1),
+    ],
+)
+def test_refuses_a_first_price_it_would_refuse_later(
+    reason: str, round_id: int, answer: int, age: int, answered_in: int
+) -> None:
+    chain = RevmChain()
+    token = chain.deploy("MockToken", 18)
+    feed = chain.deploy("MockAggregator", 18, MARK)
+    vault = deploy_vault(chain, token)
+    # The market is deployed in the block after this transaction's.
+    chain.transact(feed, "set_round", round_id, answer, chain.now + 2 - age, answered_in, sender=0)
+    with pytest.raises(Reverted, match=f"^{reason}$"):
+        deploy_market(chain, token, feed, vault, MarketParameters())
+
+
+@pytest.mark.parametrize("age", [0, STALENESS])
+def test_accepts_a_first_price_of_any_age_that_is_not_stale(age: int) -> None:
+    chain = RevmChain()
+    token = chain.deploy("MockToken", 18)
+    feed = chain.deploy("MockAggregator", 18, 1)
+    vault = deploy_vault(chain, token)
+    chain.transact(feed, "set_round", 7, MARK, chain.now + 2 - age, 7, sender=0)
+    assert chain.call(deploy_market(chain, token, feed, vault, MarketParameters()), "mark") == MARK
+
+
+def test_every_deployable_fits_a_contract() -> None:
+    chain = RevmChain()
+    addresses = Exchange.deploy(chain, MARK).addresses
+    deployed = {
+        "PerpetualMarket": addresses.market,
+        "InsuranceVault": addresses.vault,
+        "MarketLens": addresses.lens,
+    }
+    assert set(deployed) == {path.stem for path in CONTRACTS.glob("*.vy")}
+    probe = chain.deploy_source(CODE_SIZE)
+    for name, address in deployed.items():
+        size = chain.call(probe, "of", address)
+        assert 1000 < size <= CODE_LIMIT, f"{name}: {size} bytes"
+        assert len(compile_contract(name)[1]) <= INITCODE_LIMIT
+
+
+def test_signs_orders_under_its_own_domain(exchange: Callable[..., Exchange]) -> None:
+    made = exchange()
+    fields, name, version, chain_id, contract, salt, extensions = made.chain.call(made.market, "eip712Domain")
+    assert (fields, name, version, salt, extensions) == (b"\x0f", "prorata", "1", bytes(32), ())
+    assert (chain_id, contract) == (made.chain.chain_id, made.addresses.market)
