@@ -307,6 +307,7 @@ class TestFiling:
     @example(level=63, shares=1, collateral=0, index=0)
     @example(level=63, shares=3, collateral=1, index=-1)
     @example(level=63, shares=UNIT, collateral=2**63, index=0)  # bankrupt exactly at a lower edge
+    @example(level=63, shares=3, collateral=1, index=10**36 // 3 + 5 * 2**63)  # a third of an index unit under one
     def test_the_bucket_covers_the_bankruptcy_index(
         self, contract: Buckets, level: int, shares: int, collateral: int, index: int
     ) -> None:
