@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -57,6 +56,3 @@ def exclusive(**options: Any) -> str | None:
     if len(given) > 1:
         raise BadInput(f"{' and '.join('--' + name for name in given)} exclude each other")
     return given[0] if given else None
-
-
-Reporter = Callable[[str, int, int], None]

@@ -9,7 +9,6 @@ from typing import Any
 from prorata.chain import Chain, Contract, Transaction
 from prorata.orders import Order
 from prorata.parameters import MarketParameters, VaultParameters
-from prorata.units import WAD
 
 FEED_DECIMALS = 18
 #: Enough for any test, far below what the contracts refuse.
@@ -236,8 +235,3 @@ class Exchange:
     def vault_assets(self) -> int:
         """Quote that the vault's shares are worth together."""
         return int(self.chain.call(self.vault, "totalAssets")) * self.unit
-
-
-def percent(ratio: int) -> float:
-    """An 18-digit ratio in per cent, for people."""
-    return 100 * ratio / WAD

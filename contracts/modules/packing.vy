@@ -20,9 +20,6 @@
         < 2**250. A bucket's debt is at most shares * width / 10**36 plus a wei a member, below 2**112.
 """
 
-SIDE_WIDTH: constant(uint256) = 8
-
-
 struct Core:
     mark: uint256  # quote per size, 18 digits
     epoch: uint256
