@@ -305,7 +305,7 @@ class TestAnchor:
         any_chain.transact(contract, "note", 2, sender=0)
         assert any_chain.call(contract, "value") == 2
 
-    def test_bug_an_exception_undoes_it_too(self, any_chain: EmbeddedChain) -> None:
+    def test_an_exception_undoes_it_too(self, any_chain: EmbeddedChain) -> None:
         """`Chain.anchor` undoes every effect "when it ends", whatever ends it: a failed assertion, a `Reverted`."""
         contract = any_chain.deploy_source(SOURCE, 1)
         before = any_chain.now, any_chain.next_address(0)

@@ -74,8 +74,7 @@ class TestUnits:
             to_wad(amount)
 
     @pytest.mark.parametrize("amount", ["NaN", "Infinity", "-Infinity"])
-    def test_bug_to_wad_refuses_what_is_no_finite_number(self, amount: str) -> None:
-        """With a ValueError, says its docstring; infinities leave it as an OverflowError."""
+    def test_to_wad_refuses_what_is_no_finite_number(self, amount: str) -> None:
         with pytest.raises(ValueError):
             to_wad(amount)
 

@@ -591,6 +591,17 @@ class TestDeficit:
         assert moved.after.short.index == UNIT // 2  # a whole wei shared by two: what was won, no more
         assert moved.after.owed == 4
 
+    def test_a_debt_rounded_up_is_nobody_s_deficit(self, market: Market) -> None:
+        # A wei of size files with a debt of a whole wei for 10**-36 of one, so it is worth less than nothing; but no
+        # more than the gross, here nothing, can be missing.
+        market.set_state(long_index=1)
+        market.send("open", LONG, LEVEL, 1, 0)
+        market.open(LONG, (10, 1000))
+        market.open(SHORT, (10, 1000))
+        moved = market.move((LONG, 0, FALLS, MARK * WAD))
+        moved.states()
+        assert (moved.plan.closed_shares, moved.plan.deficit, moved.after.short.index) == (1, 0, 0)
+
     def test_shorts_that_cannot_pay(self, market: Market) -> None:
         market.open(SHORT, (10, 100), (10, 1000))
         market.open(LONG, (20, 10_000))
@@ -752,6 +763,14 @@ class TestStopped:
         assert moved.after.mark == 100 * WAD - floor((Fraction(256 * 2**LEVEL, UNIT) - 1) / Fraction(99, 100) * WAD)
         assert moved.receipt.buckets_closed == 1
         assert market.price(40, max_words=9).receipt.buckets_closed == 1
+
+    def test_a_part_of_a_wei_that_is_missed_is_stated_whole(self, market: Market) -> None:
+        # A wei of size with nothing left is closed half a dollar above the index.
+        market.send("open", LONG, LEVEL, 1, 0)
+        market.open(LONG, (10, 1000))
+        market.open(SHORT, (10, 1000))
+        moved = market.move((LONG, 0, FALLS, MARK * WAD - WAD // 2))
+        assert (moved.plan.adl_shortfall, moved.receipt.adl_shortfall) == (UNIT // 2, 1)
 
     def test_a_lagging_mark_at_a_smaller_scale_is_missed_by_size(self, market: Market) -> None:
         market.set_state(long_scale=WAD // 2)
