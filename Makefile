@@ -51,6 +51,14 @@ demo: compile ## settle the crash of March 2020 on Ape's own network; needs no N
 test: node lint compile ## lint, compile and run every test
 	pytest -n auto --dist loadgroup
 
+.PHONY: campaign
+campaign: env ## 1,000 stateful runs of 100 steps, S1 to S8 checked after each; half an hour
+	PRORATA_RUNS=1000 PRORATA_STEPS=100 pytest -n auto --dist loadgroup tests/invariant/test_stateful.py
+
+.PHONY: docs
+docs: env ## draw the pictures in docs/ that show a rule
+	python -m prorata.plots
+
 .PHONY: lint
 lint: env ## check style and types
 	ruff check .

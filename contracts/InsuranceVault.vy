@@ -8,28 +8,39 @@
         what closed accounts leave; it pays deficits, and per window at most the draw cap of what it held at the window's
         first draw, so no disaster empties it and its share price survives any number of them.
 
-        Entry and exit settle the market first and are shut while its mark lags the index: nobody enters before a surplus
-        or leaves before a loss that is already known. Assets are what the vault received, tracked inside, and what the
-        market holds for it; tokens sent without `deposit` count for nothing.
+        Entry is ERC-4626; exit is asynchronous in the shape of ERC-7540: request, wait for the cooldown, redeem inside
+        the window, for the lesser of the value at request and the value now. What a redemption leaves behind is the
+        others'. Entry and exit settle the market first and are shut while its mark lags the index: nobody enters before a
+        surplus or leaves before a loss that is already known. A request can be cancelled whatever the market does.
+
+        Assets are what the vault received, tracked inside, and what the market holds for it; tokens sent without
+        `deposit` count for nothing.
 """
 
+from ethereum.ercs import IERC165
 from ethereum.ercs import IERC20Detailed
 from ethereum.ercs import IERC4626
 from snekmate.auth import ownable
 from snekmate.tokens import erc20
 from snekmate.utils import math
 
+from .interfaces import IERC7540Redeem
 from .interfaces import IInsuranceVault
 from .interfaces import IPerpetualMarket
 from .modules import errors
 from .modules import fixed_point
+from .modules import modes
+from .modules import redemptions
 from .modules import tokens
 
+implements: IERC165
 implements: IERC4626
+implements: IERC7540Redeem
 implements: IInsuranceVault
 
 initializes: ownable
 initializes: erc20[ownable := ownable]
+initializes: redemptions
 
 exports: (
     erc20.name,
@@ -45,12 +56,21 @@ exports: (
     erc20.nonces,
     erc20.DOMAIN_SEPARATOR,
     erc20.eip712Domain,
+    redemptions.redeem_cooldown,
+    redemptions.redeem_window,
+    redemptions.redeem_request,
+    redemptions.pendingRedeemRequest,
+    redemptions.claimableRedeemRequest,
+    redemptions.setOperator,
+    redemptions.isOperator,
 )
 
 # Virtual shares per virtual token unit: an attacker who inflates the share price loses about a million times what the
 # next depositor loses to rounding.
 SHARE_OFFSET: constant(uint256) = 10**6
 SHARE_DIGITS: constant(uint8) = 6
+# ERC-165, and of ERC-7540 asynchronous redemption, operators, and ERC-7575.
+INTERFACES: constant(bytes4[4]) = [0x01ffc9a7, 0x620ee8e4, 0xe3bc4e65, 0x2f0a18c5]
 
 asset: public(immutable(address))
 market: public(immutable(address))
@@ -71,8 +91,21 @@ event Covered:
     window_drawn: uint256  # quote
 
 
+event RedeemRequestCancelled:
+    controller: indexed(address)
+    sender: address
+    shares: uint256
+
+
 @deploy
-def __init__(asset_: address, market_: address, draw_cap_: uint256, draw_window_: uint256):
+def __init__(
+    asset_: address,
+    market_: address,
+    draw_cap_: uint256,
+    draw_window_: uint256,
+    redeem_cooldown_: uint256,
+    redeem_window_: uint256,
+):
     """
     @param market_ The address the market is going to have; it checks that it is the one.
     """
@@ -83,6 +116,7 @@ def __init__(asset_: address, market_: address, draw_cap_: uint256, draw_window_
     draw_cap = draw_cap_
     draw_window = draw_window_
     TOKEN_SCALE = tokens._scale(asset_)
+    redemptions.__init__(redeem_cooldown_, redeem_window_)
     ownable.__init__()
     erc20.__init__(
         "prorata insurance", "proIN", staticcall IERC20Detailed(asset_).decimals() + SHARE_DIGITS, "prorata insurance", "1"
@@ -177,9 +211,12 @@ def _settled_assets() -> uint256:
             when the price is refused; in catch-up they revert besides.
     """
     price: uint256 = staticcall IPerpetualMarket(market).index_price()
-    receipt: IPerpetualMarket.Receipt = staticcall IPerpetualMarket(market).preview_settlement(price)
+    funding: IPerpetualMarket.Receipt = empty(IPerpetualMarket.Receipt)
+    move: IPerpetualMarket.Receipt = empty(IPerpetualMarket.Receipt)
+    funding, move = staticcall IPerpetualMarket(market).preview_settlement(price)
     quote: uint256 = self.held * TOKEN_SCALE + staticcall IPerpetualMarket(market).insurance_owed()
-    return (quote + receipt.surplus - receipt.bonus - receipt.covered) // TOKEN_SCALE
+    # Funding has no deficit, so it only ever adds (see `parameters.vy`).
+    return (quote + funding.surplus + move.surplus - move.bonus - move.covered) // TOKEN_SCALE
 
 
 @internal
@@ -187,14 +224,25 @@ def _settled_assets() -> uint256:
 def _is_open() -> bool:
     """
     @notice Whether entry and exit are sure to be possible: there is a price and the mark stands at it. While a settlement
-            is pending the answer is no, although it may succeed: a limit may be too low, never too high.
+            is pending the answer is no, although it may succeed: a limit may be too low, never too high (but for the
+            second in which funding alone would close more buckets than one call may).
     """
+    core: IPerpetualMarket.Core = staticcall IPerpetualMarket(market).core()
     read: bool = False
     price: Bytes[32] = b""
     read, price = raw_call(
         market, method_id("index_price()"), max_outsize=32, is_static_call=True, revert_on_failure=False
     )
-    return read and convert(price, uint256) == staticcall IPerpetualMarket(market).mark()
+    return read and convert(price, uint256) == core.mark and core.conditions & modes.LAGGING == 0
+
+
+@internal
+@view
+def _is_closed() -> bool:
+    """
+    @notice Whether the market was wound down: nobody is left to insure, and entry is shut.
+    """
+    return (staticcall IPerpetualMarket(market).core()).conditions & modes.CLOSED != 0
 
 
 @internal
@@ -203,7 +251,7 @@ def _room() -> uint256:
     """
     @notice Token units that may still be deposited.
     """
-    if not self._is_open():
+    if not self._is_open() or self._is_closed():
         return 0
     return tokens._room(asset, TOKEN_SCALE)
 
@@ -274,50 +322,9 @@ def mint(shares: uint256, receiver: address) -> uint256:
     return assets
 
 
-@external
-@view
-def maxWithdraw(owner: address) -> uint256:
-    return self._assets_for(erc20.balanceOf[owner], self._total_assets(), False) if self._is_open() else 0
-
-
-@external
-@view
-def previewWithdraw(assets: uint256) -> uint256:
-    return self._shares_for(assets, self._settled_assets(), True)
-
-
-@external
-@nonreentrant
-def withdraw(assets: uint256, receiver: address, owner: address) -> uint256:
-    self._settle()
-    shares: uint256 = self._shares_for(assets, self._total_assets(), True)
-    self._leave(receiver, owner, assets, shares)
-    return shares
-
-
-@external
-@view
-def maxRedeem(owner: address) -> uint256:
-    return erc20.balanceOf[owner] if self._is_open() else 0
-
-
-@external
-@view
-def previewRedeem(shares: uint256) -> uint256:
-    return self._assets_for(shares, self._settled_assets(), False)
-
-
-@external
-@nonreentrant
-def redeem(shares: uint256, receiver: address, owner: address) -> uint256:
-    self._settle()
-    assets: uint256 = self._assets_for(shares, self._total_assets(), False)
-    self._leave(receiver, owner, assets, shares)
-    return assets
-
-
 @internal
 def _enter(receiver: address, assets: uint256, shares: uint256):
+    errors._require(not self._is_closed(), errors.MODE_CLOSED)
     errors._require(assets > 0 and shares > 0, errors.VAULT_ZERO)
     tokens._pull(asset, msg.sender, assets, TOKEN_SCALE)
     self.held += assets
@@ -325,14 +332,136 @@ def _enter(receiver: address, assets: uint256, shares: uint256):
     log IERC4626.Deposit(sender=msg.sender, owner=receiver, assets=assets, shares=shares)
 
 
-@internal
-def _leave(receiver: address, owner: address, assets: uint256, shares: uint256):
-    errors._require(assets > 0 and shares > 0, errors.VAULT_ZERO)
-    if msg.sender != owner:
+# ------------------------------------------------------------------------------------------------------------- ERC-7540
+
+
+@external
+@nonreentrant
+def requestRedeem(shares: uint256, controller: address, owner: address) -> uint256:
+    # Only the controller's side, so that nobody restarts another's cooldown with a single share.
+    redemptions._authorize(controller)
+    self._settle()
+    if not redemptions._may_act_for(owner):
         erc20._spend_allowance(owner, msg.sender, shares)
-    erc20._burn(owner, shares)
+    erc20._transfer(owner, self, shares)
+    requested: uint256 = redemptions.redeem_request[controller].shares + shares
+    worth: uint256 = self._assets_for(requested, self._total_assets(), False)
+    errors._require(worth > 0, errors.VAULT_ZERO)
+    redemptions._file(controller, requested, worth)
+    log IERC7540Redeem.RedeemRequest(
+        controller=controller, owner=owner, requestId=redemptions.REQUEST_ID, sender=msg.sender, shares=shares
+    )
+    return redemptions.REQUEST_ID
+
+
+@external
+@nonreentrant
+def cancel_redeem_request(controller: address) -> uint256:
+    """
+    @notice Gives the shares of a request back to its controller, before, in or after its window. Does not settle, so
+            needs no price. Only the controller or its operator.
+    @return Shares given back.
+    """
+    redemptions._authorize(controller)
+    shares: uint256 = redemptions.redeem_request[controller].shares
+    errors._require(shares > 0, errors.VAULT_NO_REQUEST)
+    redemptions._remove(controller)
+    erc20._transfer(self, controller, shares)
+    log RedeemRequestCancelled(controller=controller, sender=msg.sender, shares=shares)
+    return shares
+
+
+@external
+@view
+def maxRedeem(controller: address) -> uint256:
+    return redemptions._claimable(controller).shares if self._max_withdraw(controller) > 0 else 0
+
+
+@external
+@nonreentrant
+def redeem(shares: uint256, receiver: address, controller: address) -> uint256:
+    self._settle()
+    request: redemptions.Request = redemptions._claim(controller)
+    assets: uint256 = self._value_of(request, shares)
+    self._leave(receiver, controller, request, assets, shares)
+    return assets
+
+
+@external
+@view
+def maxWithdraw(controller: address) -> uint256:
+    return self._max_withdraw(controller)
+
+
+@internal
+@view
+def _max_withdraw(controller: address) -> uint256:
+    request: redemptions.Request = redemptions._claimable(controller)
+    if request.shares == 0 or not self._is_open():
+        return 0
+    return self._value_of(request, request.shares)
+
+
+@external
+@nonreentrant
+def withdraw(assets: uint256, receiver: address, controller: address) -> uint256:
+    self._settle()
+    request: redemptions.Request = redemptions._claim(controller)
+    errors._require(assets > 0, errors.VAULT_ZERO)
+    # As many as bring the assets at the value at request, and at the value now.
+    shares: uint256 = max(
+        redemptions._shares_of(request, assets), self._shares_for(assets, self._total_assets(), True)
+    )
+    self._leave(receiver, controller, request, assets, shares)
+    return shares
+
+
+@external
+@view
+def previewRedeem(shares: uint256) -> uint256:
+    raise errors.VAULT_PREVIEW
+
+
+@external
+@view
+def previewWithdraw(assets: uint256) -> uint256:
+    raise errors.VAULT_PREVIEW
+
+
+@internal
+@view
+def _value_of(request: redemptions.Request, shares: uint256) -> uint256:
+    """
+    @notice What `shares` of a request bring, token units: the lesser of their value at request and now, rounded down.
+    """
+    return min(redemptions._capped(request, shares), self._assets_for(shares, self._total_assets(), False))
+
+
+@internal
+def _leave(receiver: address, controller: address, request: redemptions.Request, assets: uint256, shares: uint256):
+    errors._require(assets > 0, errors.VAULT_ZERO)
+    redemptions._reduce(controller, request, shares)
+    erc20._burn(self, shares)
     if assets > self.held:
         self.held += extcall IPerpetualMarket(market).sweep()
     self.held -= assets
     tokens._push(asset, receiver, assets)
-    log IERC4626.Withdraw(sender=msg.sender, receiver=receiver, owner=owner, assets=assets, shares=shares)
+    log IERC4626.Withdraw(sender=msg.sender, receiver=receiver, owner=controller, assets=assets, shares=shares)
+
+
+# -------------------------------------------------------------------------------------------------- ERC-7575 and ERC-165
+
+
+@external
+@view
+def share() -> address:
+    """
+    @notice The token of the shares: this contract.
+    """
+    return self
+
+
+@external
+@view
+def supportsInterface(interface_id: bytes4) -> bool:
+    return interface_id in INTERFACES

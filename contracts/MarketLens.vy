@@ -12,6 +12,7 @@ from .interfaces import IPerpetualMarket
 from .modules import buckets
 from .modules import fixed_point
 from .modules import margin
+from .modules import modes
 from .modules import packing
 from .modules import settlement
 from .modules import sides
@@ -25,6 +26,37 @@ struct PositionView:
     margin_ratio: uint256  # equity / notional, 18 digits, rounded down; the maximum of uint256 for a flat account
     free_collateral: uint256  # above initial margin, quote, rounded down
     closeout_price: uint256  # the bucket is closed by the first price move beyond it; 0: by none above zero
+
+
+@external
+@view
+def mode(market: IPerpetualMarket) -> uint256:
+    """
+    @notice 0 active, 1 reduce-only, 2 catch-up, 3 closed (see `modules/modes.vy`); of several the strictest. Catch-up is when
+            the last settlement left the mark behind, or the index has moved on since.
+    """
+    core: IPerpetualMarket.Core = staticcall market.core()
+    if core.conditions & modes.CLOSED != 0:
+        return 3
+    read: bool = False
+    price: Bytes[32] = b""
+    read, price = raw_call(
+        market.address, method_id("index_price()"), max_outsize=32, is_static_call=True, revert_on_failure=False
+    )
+    if core.conditions & modes.LAGGING != 0 or (read and convert(price, uint256) != core.mark):
+        return 2
+    return 1 if modes._is_reduce_only(core) else 0
+
+
+@external
+@view
+def is_gap_safe(market: IPerpetualMarket) -> bool:
+    """
+    @notice Whether no path of prices and no absence of keepers can make a deficit (S8): no move is larger than the
+            close-out margin. Funding never is, by construction.
+    """
+    p: IPerpetualMarket.Parameters = staticcall market.parameters()
+    return max(p.max_price_step, p.max_funding) <= p.closeout_margin
 
 
 @external

@@ -6,18 +6,22 @@
 @license AGPL-3.0-only
 @notice A perpetual futures market that is always solvent. The thin shell: who may call what and in which order. The
         settlement rule stands in `modules/settlement.vy`, how accounts are filed in `modules/buckets.vy`, and every
-        external function is documented in `interfaces/IPerpetualMarket.vyi`.
+        external function is documented in `interfaces/IPerpetualMarket.vyi`. Trades come from `OrderBook.vy`; what they do
+        to accounts stands in `TradingLogic.vy`, which has no room in here and runs in this contract's storage.
 """
 
 from .interfaces import IInsuranceVault
+from .interfaces import IOrderBook
 from .interfaces import IPerpetualMarket
 from .modules import accounts
+from .modules import breaker
 from .modules import buckets
 from .modules import errors
 from .modules import fixed_point
+from .modules import funding
 from .modules import margin
+from .modules import modes
 from .modules import oracle
-from .modules import orders
 from .modules import packing
 from .modules import parameters as parameter_rules
 from .modules import settlement
@@ -31,19 +35,19 @@ initializes: sides
 initializes: buckets
 initializes: settlement[buckets := buckets, sides := sides]
 initializes: accounts[buckets := buckets, sides := sides]
-initializes: orders
+initializes: breaker
+initializes: modes
 
 exports: (
-    orders.eip712_domain_separator.eip712Domain,
-    orders.min_nonce,
+    settlement.total_socialized,
+    settlement.total_adl_shortfall,
 )
-
-# Open interest of a side stays below this, 18 digits (design §11; see `packing`).
-MAX_OPEN_INTEREST: constant(uint256) = 2**96
 
 TOKEN: public(immutable(address))
 INSURANCE: public(immutable(address))
-TOKEN_SCALE: immutable(uint256)  # quote per token unit
+ORDER_BOOK: public(immutable(address))
+TRADING: public(immutable(address))
+TOKEN_SCALE: public(immutable(uint256))  # quote per token unit
 PARAMETERS: immutable(IPerpetualMarket.Parameters)
 
 
@@ -51,6 +55,8 @@ event Deployed:
     token: indexed(address)
     oracle: indexed(address)
     insurance: indexed(address)
+    order_book: address
+    trading: address
     mark: uint256
     parameters: IPerpetualMarket.Parameters
 
@@ -66,28 +72,68 @@ event Withdrawn:
     amount: uint256  # token units
 
 
+# The next two are logged in this contract's name by `TradingLogic.vy`. Fees are what was really collected, quote.
+event Traded:
+    order_hash: indexed(bytes32)
+    maker: indexed(address)
+    taker: indexed(address)
+    is_long: bool  # what the maker became
+    size: uint256
+    price: uint256
+    mark: uint256
+    maker_fee: uint256
+    taker_fee: uint256
+
+
+event Liquidated:
+    account: indexed(address)
+    liquidator: indexed(address)
+    size: uint256
+    mark: uint256
+    fee: uint256  # quote, paid by the account
+    reward: uint256  # the liquidator's part of it
+
+
 event Swept:
     amount: uint256  # token units
 
 
 @deploy
-def __init__(token: address, feed: address, insurance: address, p: IPerpetualMarket.Parameters):
+def __init__(
+    token: address,
+    feed: address,
+    insurance: address,
+    order_book: address,
+    trading: address,
+    p: IPerpetualMarket.Parameters,
+):
     """
-    @param insurance A vault that names this address as its market and `token` as its asset; deploy it first, with the
-           address this contract is going to have.
+    @param insurance A vault that names this address as its market and `token` as its asset, and `order_book` an order
+           book that does; deploy them first, with the address this contract is going to have.
+    @param trading A `TradingLogic`; one serves every market.
     """
     parameter_rules._check(p)
     assert staticcall IInsuranceVault(insurance).market() == self, errors.PARAMETERS_VAULT
     assert staticcall IInsuranceVault(insurance).asset() == token, errors.PARAMETERS_ASSET
+    assert staticcall IOrderBook(order_book).market() == self, errors.PARAMETERS_BOOK
     TOKEN = token
     INSURANCE = insurance
+    ORDER_BOOK = order_book
+    TRADING = trading
     TOKEN_SCALE = tokens._scale(token)
     PARAMETERS = p
     oracle.__init__(feed, p.max_staleness)
     mark: uint256 = oracle._read()
-    sides.__init__(mark)
-    orders.__init__()
-    log Deployed(token=token, oracle=feed, insurance=insurance, mark=mark, parameters=p)
+    sides._begin(mark)
+    log Deployed(
+        token=token,
+        oracle=feed,
+        insurance=insurance,
+        order_book=order_book,
+        trading=trading,
+        mark=mark,
+        parameters=p,
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------- settlement
@@ -105,17 +151,55 @@ def settle() -> bool:
 @internal
 def _settle() -> (sides.State, bool):
     """
-    @notice Brings the mark to the index price, or as far as one call may (design §3), and stores what came of it.
+    @notice Pays the funding that is due, then brings the mark to the index price, or as far as one call may (design §3),
+            and stores what came of it.
     @return The state, and whether the mark has reached the index.
     """
     state: sides.State = sides._load()
-    index_price: uint256 = oracle._read()
-    mark: uint256 = state.core.mark
-    if index_price == mark:
-        return state, True
-    state = settlement._move(state, self._terms(), settlement._towards(mark, index_price))
+    terms: settlement.Terms = self._terms()
+    lag: breaker.Lag = breaker._load(state.core)
+    lag.index_price = self._index_price(state.core)
+    state.core.conditions &= ~modes.SUSPECT
+    plan: settlement.Plan = empty(settlement.Plan)
+
+    # Funding at the old mark, before price and never netted with it.
+    state.core, lag.funding_rest = funding._accrue(
+        state, lag.funding_rest, PARAMETERS.premium_retention, PARAMETERS.max_funding
+    )
+    if lag.funding_rest != 0:
+        step: settlement.Step = settlement._funding(lag.funding_rest, lag.index_price)
+        state, plan = settlement._move(state, terms, step)
+        # What a stopped move left is due at once; of a complete one nothing is left.
+        left: int256 = step.index_drop - plan.index_drop
+        lag.funding_rest = left if lag.funding_rest > 0 else -left
+        terms.max_buckets -= min(plan.buckets, terms.max_buckets)
+        terms.max_words -= min(plan.words, terms.max_words)
+
+    # Price.
+    if (
+        not plan.stopped
+        and lag.index_price != state.core.mark
+        and block.timestamp >= state.core.limited_at + PARAMETERS.step_interval
+    ):
+        target: uint256 = breaker._target(state.core.mark, lag.index_price, lag.step_target, PARAMETERS.max_price_step)
+        state, plan = settlement._move(state, terms, settlement._towards(state, target, lag.index_price))
+        lag.step_target = 0
+        if target != lag.index_price:
+            if plan.stopped:
+                lag.step_target = target
+            else:
+                state.core.limited_at = block.timestamp
+
+    caught_up: bool = lag.index_price == state.core.mark and lag.funding_rest == 0
+    state.core.conditions &= ~modes.LAGGING
+    if not caught_up:
+        state.core.conditions |= modes.LAGGING
+        breaker._lag = lag
+    elif state.core.conditions & modes.CLOSED != 0 and state.sides[0].shares + state.sides[1].shares > 0:
+        state = sides._end_epoch(state)
+    state = funding._bounded(state, PARAMETERS.max_funding)
     sides._store(state)
-    return state, state.core.mark == index_price
+    return state, caught_up
 
 
 @internal
@@ -132,11 +216,23 @@ def _settle_fully() -> sides.State:
 
 @internal
 @view
+def _index_price(core: IPerpetualMarket.Core) -> uint256:
+    """
+    @notice Where the mark is going: the oracle's price, or the last one of a closed market.
+    """
+    if core.conditions & modes.CLOSED != 0:
+        return breaker._lag.index_price
+    return oracle._read()
+
+
+@internal
+@view
 def _terms() -> settlement.Terms:
     return settlement.Terms(
         closeout_margin=PARAMETERS.closeout_margin,
         max_buckets=PARAMETERS.max_buckets,
         max_words=PARAMETERS.max_words,
+        cooloff=PARAMETERS.cooloff,
         insurance=IInsuranceVault(INSURANCE),
     )
 
@@ -158,7 +254,7 @@ def deposit(amount: uint256, account: address):
     # A stranger must not move an account to other buckets; its owner may, to narrower ones.
     level: uint256 = old.filing.level
     if msg.sender == account:
-        level = self._narrower_level(old, state)
+        level = accounts._narrower_level(old, PARAMETERS.bucket_width, state)
     # More collateral lowers the bankruptcy index, so no side's top rises and there is no state to store.
     accounts._store(account, old, new, level, state)
     log Deposited(sender=msg.sender, account=account, amount=amount)
@@ -180,127 +276,72 @@ def withdraw(amount: uint256):
     if new.shares > 0:
         notional: uint256 = margin._notional(new.shares, state.sides[new.side].scale, state.core.mark)
         errors._require(new.collateral >= margin._requirement(notional, PARAMETERS.initial_margin), errors.ACCOUNT_FREE)
-    after: sides.State = accounts._store(msg.sender, old, new, self._narrower_level(old, state), state)
+    after: sides.State = accounts._store(msg.sender, old, new, accounts._narrower_level(old, PARAMETERS.bucket_width, state), state)
     if new.shares > 0:
         sides._store(after)
     tokens._push(TOKEN, msg.sender, amount)
     log Withdrawn(account=msg.sender, amount=amount)
 
 
-# ---------------------------------------------------------------------------------------------------------------- fills
+# --------------------------------------------------------------------------------------------------------------- trades
 
 
 @external
 @nonreentrant
-def fill(order: IPerpetualMarket.Order, signature: Bytes[65], size: uint256):
-    errors._require(size < MAX_OPEN_INTEREST, errors.POSITION_RANGE)
-    order_hash: bytes32 = orders._take(order, signature, size, msg.sender)
+def trade(taker: address, trades: DynArray[IPerpetualMarket.Trade, 16]):
+    errors._require(msg.sender == ORDER_BOOK, errors.ORDER_ONLY_BOOK)
     state: sides.State = self._settle_fully()
-    mark: uint256 = state.core.mark
-    distance: uint256 = max(order.limit_price, mark) - min(order.limit_price, mark)
-    errors._require(distance <= mark * PARAMETERS.price_band // fixed_point.WAD, errors.ORDER_BAND)
+    errors._require(state.core.conditions & modes.CLOSED == 0, errors.MODE_CLOSED)
+    raw_call(TRADING, msg.data, is_delegate_call=True)
 
-    # Price against mark: whoever trades at the better price is paid by the other. Floored for both, so against both.
-    against_mark: int256 = (convert(mark, int256) - convert(order.limit_price, int256)) * convert(size, int256)
-    to_buyer: int256 = fixed_point._floor_div(against_mark, convert(fixed_point.WAD, int256))
-    to_seller: int256 = fixed_point._floor_div(-against_mark, convert(fixed_point.WAD, int256))
 
-    maker_fee: uint256 = 0
-    taker_fee: uint256 = 0
-    state, maker_fee = self._trade(
-        order.maker, order.is_long, size, to_buyer if order.is_long else to_seller, order.reduce_only, state
-    )
-    state, taker_fee = self._trade(
-        msg.sender, not order.is_long, size, to_seller if order.is_long else to_buyer, False, state
-    )
-    for side: uint256 in range(2):
-        errors._require(sides._open_interest(state.sides[side]) < MAX_OPEN_INTEREST, errors.POSITION_RANGE)
-    state.core.insurance_owed += maker_fee + taker_fee
+@external
+@nonreentrant
+def liquidate(owner: address, size: uint256) -> uint256:
+    state: sides.State = empty(sides.State)
+    caught_up: bool = False
+    state, caught_up = self._settle()
+    return convert(raw_call(TRADING, msg.data, is_delegate_call=True, max_outsize=32), uint256)
+
+
+# ---------------------------------------------------------------------------------------------------------------- modes
+
+
+@external
+@nonreentrant
+def set_reduce_only(on: bool):
+    errors._require(msg.sender == PARAMETERS.guardian, errors.MODE_GUARDIAN)
+    state: sides.State = sides._load()
+    state.core.conditions &= ~modes.GUARDED
+    if on:
+        state.core.conditions |= modes.GUARDED
     sides._store(state)
-    log orders.OrderFilled(
-        order_hash=order_hash,
-        maker=order.maker,
-        taker=msg.sender,
-        is_long=order.is_long,
-        size=size,
-        price=order.limit_price,
-        mark=mark,
-        maker_fee=maker_fee,
-        taker_fee=taker_fee,
+    log modes.ReduceOnly(on=on)
+
+
+@external
+@nonreentrant
+def wind_down():
+    state: sides.State = sides._load()
+    errors._require(state.core.conditions & modes.CLOSED == 0, errors.MODE_CLOSED)
+    # A call starved of gas must not pass for a dead oracle.
+    errors._require(msg.gas >= modes.READ_GAS, errors.MODE_GAS)
+    alive: bool = raw_call(
+        self, method_id("index_price()"), is_static_call=True, revert_on_failure=False, max_outsize=0
     )
+    errors._require(not alive, errors.MODE_ORACLE)
 
-
-@internal
-def _trade(
-    owner: address,
-    is_long: bool,
-    size: uint256,
-    receives: int256,
-    reduce_only: bool,
-    before: sides.State,
-) -> (sides.State, uint256):
-    """
-    @notice One party of a fill: position, price against mark, fee, margin.
-    @return The state with the side totals moved, and the fee collected, quote.
-    """
-    state: sides.State = before
-    mark: uint256 = state.core.mark
-    old: accounts.Account = accounts._load(owner, state)
-    new: accounts.Account = accounts._trade(old, is_long, size, PARAMETERS.min_notional, state)
-    reduced: bool = old.shares > 0 and (new.shares == 0 or (new.side == old.side and new.shares < old.shares))
-    errors._require(reduced or not reduce_only, errors.ORDER_REDUCE_ONLY)
-
-    collateral: int256 = convert(old.collateral, int256) + receives
-    errors._require(collateral >= 0, errors.MARGIN_COLLATERAL)
-    new.collateral = convert(collateral, uint256)
-    # What an account does not have is not collected, and only what is collected is credited.
-    traded: uint256 = fixed_point._ceil_div(size * mark, fixed_point.WAD)
-    fee: uint256 = min(margin._requirement(traded, PARAMETERS.fee_rate), new.collateral)
-    new.collateral -= fee
-
-    if new.shares > 0:
-        notional: uint256 = margin._notional(new.shares, state.sides[new.side].scale, mark)
-        errors._require(notional >= PARAMETERS.min_notional, errors.POSITION_MINIMUM)
-        if reduced:
-            margin._require_health(new.collateral, new.shares, old.collateral, old.shares)
-        else:
-            margin._require_initial(new.collateral, notional, PARAMETERS.initial_margin)
-
-    state.sides[old.side].shares -= old.shares
-    state.sides[new.side].shares += new.shares
-    level: uint256 = self._narrower_level(old, state) if reduced else self._level(new, state)
-    return accounts._store(owner, old, new, level, state), fee
-
-
-@internal
-@view
-def _level(held: accounts.Account, state: sides.State) -> uint256:
-    """
-    @notice The bucket level of a position filed now.
-    """
-    return buckets._level(PARAMETERS.bucket_width, state.sides[held.side].scale, state.core.mark)
-
-
-@internal
-@view
-def _narrower_level(held: accounts.Account, state: sides.State) -> uint256:
-    """
-    @notice The level of an account that adds no risk. Buckets filed at a higher price may be wide against the position
-            now and close it early, so it moves to narrower ones; wider ones could close it at once, so never to those.
-    """
-    return min(held.filing.level, self._level(held, state))
-
-
-@external
-@nonreentrant
-def cancel(order: IPerpetualMarket.Order):
-    orders._cancel(order, msg.sender)
-
-
-@external
-@nonreentrant
-def cancel_all(min_nonce: uint256):
-    orders._cancel_all(min_nonce, msg.sender)
+    if state.core.conditions & modes.SUSPECT == 0:
+        state.core.conditions |= modes.SUSPECT
+        modes._reported_at = block.timestamp
+        log modes.OracleReported()
+    else:
+        errors._require(block.timestamp >= modes._reported_at + PARAMETERS.oracle_grace, errors.MODE_GRACE)
+        state.core.conditions |= modes.CLOSED
+        if state.core.conditions & modes.LAGGING == 0:
+            breaker._lag.index_price = state.core.mark
+        log modes.Closed(price=breaker._lag.index_price)
+    sides._store(state)
 
 
 # ------------------------------------------------------------------------------------------------------------ insurance
@@ -326,15 +367,29 @@ def sweep() -> uint256:
 @external
 @view
 @nonreentrant
-def preview_settlement(price: uint256) -> IPerpetualMarket.Receipt:
+def preview_settlement(price: uint256) -> (IPerpetualMarket.Receipt, IPerpetualMarket.Receipt):
     errors._require(price >= oracle.MIN_PRICE and price <= oracle.MAX_PRICE, errors.ORACLE_RANGE)
     state: sides.State = sides._load()
     terms: settlement.Terms = self._terms()
     terms.max_buckets = max_value(uint256)
     terms.max_words = max_value(uint256)
-    step: settlement.Step = settlement._towards(state.core.mark, price)
-    plan: settlement.Plan = settlement._plan(state, terms, step)
-    return settlement._receipt(state, step, plan)
+    due: int256 = breaker._load(state.core).funding_rest
+    state.core, due = funding._accrue(state, due, PARAMETERS.premium_retention, PARAMETERS.max_funding)
+    step: settlement.Step = settlement._funding(due, price)
+    plan: settlement.Plan = settlement._plan(state, terms, step, max_value(int256))
+    first: IPerpetualMarket.Receipt = settlement._receipt(state, step, plan)
+
+    # Storage does not know of the buckets that funding has closed: the second plan must not count them again.
+    ceiling: int256 = max_value(int256)
+    payer: uint256 = step.loser
+    state = settlement._after(state, step, plan)
+    if settlement._is_over(state, step, plan):
+        state = sides._next_epoch(state)
+    step = settlement._towards(state, price, price)
+    if step.loser == payer:
+        ceiling = plan.threshold
+    plan = settlement._plan(state, terms, step, ceiling)
+    return first, settlement._receipt(state, step, plan)
 
 
 @external
@@ -367,22 +422,15 @@ def side(side: uint256) -> IPerpetualMarket.SideView:
 @external
 @view
 @nonreentrant
+def core() -> IPerpetualMarket.Core:
+    return sides._load().core
+
+
+@external
+@view
+@nonreentrant
 def mark() -> uint256:
     return sides._load().core.mark
-
-
-@external
-@view
-@nonreentrant
-def index_price() -> uint256:
-    return oracle._read()
-
-
-@external
-@view
-@nonreentrant
-def epoch() -> uint256:
-    return sides._load().core.epoch
 
 
 @external
@@ -392,17 +440,11 @@ def insurance_owed() -> uint256:
     return sides._load().core.insurance_owed
 
 
+# Not locked: `wind_down` asks, and nothing here changes within a call.
 @external
 @view
-@nonreentrant
-def filled(order_hash: bytes32) -> uint256:
-    return orders._filled[order_hash]
-
-
-@external
-@view
-def hash_order(order: IPerpetualMarket.Order) -> bytes32:
-    return orders._hash(order)
+def index_price() -> uint256:
+    return self._index_price(sides._load().core)
 
 
 @external

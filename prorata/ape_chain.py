@@ -20,7 +20,7 @@ costs differs between the two only where calldata outweighs execution by far (EI
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -28,16 +28,18 @@ from typing import Any
 
 import ape
 from ape.api import TestProviderAPI
+from ape.exceptions import ProviderError
 from ape_test.provider import LocalProvider
 from eth_account import Account
 from eth_account.datastructures import SignedTransaction
 from eth_account.signers.local import LocalAccount
 from eth_tester.exceptions import TransactionFailed
+from eth_typing import BlockNumber
 from eth_utils.address import to_checksum_address
 from hexbytes import HexBytes
 from web3 import HTTPProvider
-from web3.exceptions import ContractLogicError, TransactionNotFound, Web3RPCError
-from web3.types import BlockIdentifier, RPCEndpoint, TxParams, TxReceipt, Wei
+from web3.exceptions import ContractLogicError, TransactionNotFound, Web3Exception, Web3RPCError
+from web3.types import BlockIdentifier, FilterParams, LogReceipt, RPCEndpoint, TxParams, TxReceipt, Wei
 from web3.utils import get_create_address
 
 from prorata.abi import Interface, revert_reason
@@ -50,6 +52,10 @@ VIEW_GAS = 30_000_000
 #: Fee cap, wei per gas. The base fee starts at 1 gwei on eth-tester and at 0 on the nodes, and falls while blocks are
 #: less than half full; the tip is 0. So an account holds enough for any number of transactions.
 MAX_FEE = 100 * 10**9
+
+#: What the chain's methods raise when the node does not answer, or does not take a transaction that may be good later:
+#: it is being restarted, or another process has used the account's nonce or the second.
+OUTAGES = (OSError, Web3Exception, ProviderError)
 
 _FEES: TxParams = {"maxFeePerGas": Wei(MAX_FEE), "maxPriorityFeePerGas": Wei(0)}
 _RECEIPT_TIMEOUT = 120  # seconds
@@ -95,6 +101,28 @@ class ApeChain:
     def now(self) -> int:
         """Timestamp of the last block, seconds. GENESIS on a fresh network."""
         return self._web3.eth.get_block("latest")["timestamp"]
+
+    @property
+    def block(self) -> int:
+        """Number of the last block."""
+        return self._web3.eth.block_number
+
+    def logs(self, from_block: int, to_block: int) -> list[Log]:
+        """Events of two blocks and all between, in order, of the contracts deployed or found through this chain.
+
+        None of an empty range; blocks still to come are not waited for. A node may refuse a range that is too long, or
+        one that holds too much: ask for pieces.
+        """
+        from_block, to_block = max(from_block, 0), min(to_block, self.block)
+        if from_block > to_block or not self._contracts:
+            return []
+        addresses = [to_checksum_address(address) for address in self._contracts]
+        wanted: FilterParams = {
+            "fromBlock": BlockNumber(from_block),
+            "toBlock": BlockNumber(to_block),
+            "address": addresses,
+        }
+        return self._decoded(self._web3.eth.get_logs(wanted))
 
     def advance(self, seconds: int) -> None:
         """Mine an empty block `seconds` after the last one; the next transaction's is one second later.
@@ -168,7 +196,7 @@ class ApeChain:
         known = self._contracts[contract.address]
         data = known.interface.calldata(function, arguments)
         receipt, timestamp = self._send(sender, {"to": known.address, "data": data})
-        return Transaction(gas=receipt["gasUsed"], logs=self._logs(receipt), timestamp=timestamp)
+        return Transaction(gas=receipt["gasUsed"], logs=self._decoded(receipt["logs"]), timestamp=timestamp)
 
     def call(self, contract: Contract, function: str, *arguments: Any) -> Any:
         """Read a view in the last block, as account 0. Structs and arrays come back as tuples, integers as int.
@@ -249,9 +277,9 @@ class ApeChain:
         except (ContractLogicError, TransactionFailed) as error:
             raise Reverted(_reason(error)) from None
 
-    def _logs(self, receipt: TxReceipt) -> list[Log]:
+    def _decoded(self, entries: Iterable[LogReceipt]) -> list[Log]:
         found = []
-        for entry in receipt["logs"]:
+        for entry in entries:
             emitter = self._contracts.get(entry["address"])
             log = emitter.interface.log(emitter.address, entry["topics"], entry["data"]) if emitter else None
             if log is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import boa
 from boa.util.abi import Address
@@ -29,20 +30,22 @@ class BoaChain(EmbeddedChain):
 
     @contextmanager
     def anchor(self) -> Iterator[None]:
-        timestamp, nonces = self._timestamp, dict(self._nonces)
+        timestamp, nonces, blocks = self._timestamp, dict(self._nonces), self.block
         try:
             with self._env.anchor():
                 yield
         finally:
             self._timestamp, self._nonces = timestamp, nonces
+            del self._history[blocks:]
 
-    def _create(self, sender: str, address: str, code: bytes) -> None:
+    def _create(self, sender: str, address: str, code: bytes) -> Iterable[RawLog]:
         self._begin()
         _, computation = self._env.deploy(
             sender=Address(sender), bytecode=code, override_address=Address(address), gas=None
         )
         if computation.is_error:
             raise Reverted(revert_reason(computation.output))
+        return _emitted(computation)
 
     def _run(self, sender: str, address: str, data: bytes, modifying: bool) -> tuple[bytes, Iterable[RawLog]]:
         self._begin()
@@ -51,13 +54,17 @@ class BoaChain(EmbeddedChain):
         )
         if computation.is_error:
             raise Reverted(revert_reason(computation.output))
-        logs = [
-            (to_checksum_address(emitter), [topic.to_bytes(32, "big") for topic in topics], log_data)
-            for _, emitter, topics, log_data in sorted(computation.get_raw_log_entries())
-        ]
-        return computation.output, logs
+        return computation.output, _emitted(computation)
 
     def _begin(self) -> None:
         """Every call is a transaction of its own: titanoboa would keep transient storage from one to the next."""
         self._env.evm.vm.state.clear_transient_storage()
         self._env.timestamp = self._timestamp
+
+
+def _emitted(computation: Any) -> list[RawLog]:
+    """A computation's events, in order."""
+    return [
+        (to_checksum_address(emitter), [topic.to_bytes(32, "big") for topic in topics], data)
+        for _, emitter, topics, data in sorted(computation.get_raw_log_entries())
+    ]

@@ -74,6 +74,18 @@ class Chain(Protocol):
         """Timestamp of the last block, seconds."""
         ...
 
+    @property
+    def block(self) -> int:
+        """Number of the last block."""
+        ...
+
+    def logs(self, from_block: int, to_block: int) -> Sequence[Log]:
+        """Events of two blocks and all between, in order, of the contracts that this chain has deployed or looked at.
+
+        None of an empty range; blocks still to come are not waited for.
+        """
+        ...
+
     def advance(self, seconds: int) -> None:
         """Let `seconds` pass before the next block."""
         ...

@@ -46,6 +46,8 @@ class EmbeddedChain(ABC):
         self._timestamp = GENESIS
         self._contracts: dict[str, EmbeddedContract] = {}
         self._nonces: dict[int, int] = {}
+        #: Events of every transaction that was not refused; its block is its place here, from 1.
+        self._history: list[Sequence[RawLog]] = []
 
     @property
     @abstractmethod
@@ -57,7 +59,7 @@ class EmbeddedChain(ABC):
         """A context whose every effect on the chain, the clock included, is undone when it ends."""
 
     @abstractmethod
-    def _create(self, sender: str, address: str, code: bytes) -> None:
+    def _create(self, sender: str, address: str, code: bytes) -> Iterable[RawLog]:
         """Run creation code so that its contract lands at `address`; raise Reverted if it refuses."""
 
     @abstractmethod
@@ -67,6 +69,14 @@ class EmbeddedChain(ABC):
     @property
     def now(self) -> int:
         return self._timestamp
+
+    @property
+    def block(self) -> int:
+        return len(self._history)
+
+    def logs(self, from_block: int, to_block: int) -> list[Log]:
+        blocks = self._history[max(from_block, 1) - 1 : max(to_block, 0)]
+        return self._decoded(log for block in blocks for log in block)
 
     def advance(self, seconds: int) -> None:
         self._timestamp += seconds
@@ -96,7 +106,8 @@ class EmbeddedChain(ABC):
         self._timestamp += 1
         data = contract.interface.calldata(function, arguments)
         _, logs = self._run(self.address(sender), contract.address, data, modifying=True)
-        return Transaction(gas=0, logs=self._decoded(logs), timestamp=self.now)
+        self._history.append(tuple(logs))
+        return Transaction(gas=0, logs=self._decoded(self._history[-1]), timestamp=self.now)
 
     def call(self, contract: EmbeddedContract, function: str, *arguments: Any) -> Any:
         data = contract.interface.calldata(function, arguments)
@@ -107,7 +118,8 @@ class EmbeddedChain(ABC):
         address = self.next_address(sender)
         self._timestamp += 1
         self._nonces[sender] = self._nonces.get(sender, 0) + 1
-        self._create(self.address(sender), address, code + interface.constructor(arguments))
+        logs = self._create(self.address(sender), address, code + interface.constructor(arguments))
+        self._history.append(tuple(logs))
         return self._register(address, interface)
 
     def _register(self, address: str, interface: Interface) -> EmbeddedContract:

@@ -11,6 +11,8 @@ from prorata.orders import Order
 from prorata.parameters import MarketParameters, VaultParameters
 
 FEED_DECIMALS = 18
+#: By the numbers that `MarketLens.mode` returns.
+MODES = ("active", "reduce-only", "catch-up", "closed")
 #: Enough for any test, far below what the contracts refuse.
 FUNDS = 10**30
 
@@ -22,6 +24,8 @@ class Addresses:
     token: str
     feed: str
     vault: str
+    order_book: str
+    trading: str
     market: str
     lens: str
 
@@ -47,6 +51,40 @@ class AccountState:
 
 
 @dataclass(frozen=True)
+class CoreState:
+    """What concerns both sides, as `IPerpetualMarket.Core`: quote and prices 18 digits, times in seconds."""
+
+    mark: int
+    epoch: int
+    insurance_owed: int
+    conditions: int
+    premium: int
+    accrued_at: int
+    limited_at: int
+    reduce_only_until: int
+
+    @property
+    def lagging(self) -> bool:
+        """The mark had not reached the index when it was last settled."""
+        return bool(self.conditions & 1)
+
+    @property
+    def suspect(self) -> bool:
+        """The oracle was reported dead, and nobody has settled since."""
+        return bool(self.conditions & 2)
+
+    @property
+    def guarded(self) -> bool:
+        """The guardian made the market reduce-only."""
+        return bool(self.conditions & 4)
+
+    @property
+    def closed(self) -> bool:
+        """The market was wound down."""
+        return bool(self.conditions & 8)
+
+
+@dataclass(frozen=True)
 class SideState:
     """A side: shares and scale 18 digits, index 36, open interest 18 digits rounded down."""
 
@@ -54,6 +92,15 @@ class SideState:
     scale: int
     index: int
     open_interest: int
+
+
+@dataclass(frozen=True)
+class RedeemRequestState:
+    """Vault shares in the queue: what they were worth when requested (quote), and when their window opens (seconds)."""
+
+    shares: int
+    worth: int
+    opens: int
 
 
 class Exchange:
@@ -70,6 +117,7 @@ class Exchange:
         self.token: Contract = chain.at("MockToken", addresses.token)
         self.feed: Contract = chain.at("MockAggregator", addresses.feed)
         self.vault: Contract = chain.at("InsuranceVault", addresses.vault)
+        self.order_book: Contract = chain.at("OrderBook", addresses.order_book)
         self.market: Contract = chain.at("PerpetualMarket", addresses.market)
         self.lens: Contract = chain.at("MarketLens", addresses.lens)
         self._salt = 0
@@ -83,20 +131,36 @@ class Exchange:
         vault_parameters: VaultParameters | None = None,
         decimals: int = 18,
     ) -> Exchange:
-        """Deploy token, feed, vault, market and lens, in this order, from test account 0.
+        """Deploy a market with everything it needs from test account 0.
 
-        The vault is told the address that the market is going to have; the market checks it.
+        Vault and order book are told the address that the market is going to have; the market checks it.
         """
         parameters, vault_parameters = (parameters or MarketParameters(), vault_parameters or VaultParameters())
         token = chain.deploy("MockToken", decimals)
         feed = chain.deploy("MockAggregator", FEED_DECIMALS, mark)
-        market_address = chain.next_address(0, skip=1)
-        vault = chain.deploy(
-            "InsuranceVault", token.address, market_address, vault_parameters.draw_cap, vault_parameters.draw_window
+        trading = chain.deploy("TradingLogic")
+        market_address = chain.next_address(0, skip=2)
+        vault = chain.deploy("InsuranceVault", token.address, market_address, *vault_parameters.as_tuple())
+        book = chain.deploy("OrderBook", market_address)
+        market = chain.deploy(
+            "PerpetualMarket",
+            token.address,
+            feed.address,
+            vault.address,
+            book.address,
+            trading.address,
+            parameters.as_tuple(),
         )
-        market = chain.deploy("PerpetualMarket", token.address, feed.address, vault.address, parameters.as_tuple())
         lens = chain.deploy("MarketLens")
-        addresses = Addresses(token.address, feed.address, vault.address, market.address, lens.address)
+        addresses = Addresses(
+            token=token.address,
+            feed=feed.address,
+            vault=vault.address,
+            order_book=book.address,
+            trading=trading.address,
+            market=market.address,
+            lens=lens.address,
+        )
         return cls(chain, addresses, decimals)
 
     @property
@@ -144,11 +208,24 @@ class Exchange:
 
     def sign(self, maker: int, order: Order) -> bytes:
         """The maker's signature of an order for this market."""
-        return order.sign(self.chain.key(maker), self.market.address, self.chain.chain_id)
+        return order.sign(self.chain.key(maker), self.order_book.address, self.chain.chain_id)
 
     def take(self, taker: int, order: Order, signature: bytes, size: int) -> Transaction:
         """Fill `size` of a signed order."""
-        return self.chain.transact(self.market, "fill", order.as_tuple(), signature, size, sender=taker)
+        return self.chain.transact(self.order_book, "fill", order.as_tuple(), signature, size, sender=taker)
+
+    def take_batch(self, taker: int, fills: Sequence[tuple[Order, bytes, int]]) -> Transaction:
+        """Fill several orders at once: order, signature and size of each."""
+        batch = [(order.as_tuple(), signature, size) for order, signature, size in fills]
+        return self.chain.transact(self.order_book, "fill_batch", batch, sender=taker)
+
+    def cancel(self, maker: int, order: Order) -> Transaction:
+        """Withdraw an order for good."""
+        return self.chain.transact(self.order_book, "cancel", order.as_tuple(), sender=maker)
+
+    def liquidate(self, liquidator: int, owner: int, size: int = 2**256 - 1) -> Transaction:
+        """Take over up to `size` of an account below maintenance margin."""
+        return self.chain.transact(self.market, "liquidate", self.chain.address(owner), size, sender=liquidator)
 
     def trade(self, maker: int, taker: int, is_long: bool, size: int, price: int, **terms: Any) -> Transaction:
         """An order of exactly `size`, signed and filled at once; `is_long` is what the maker becomes."""
@@ -160,6 +237,18 @@ class Exchange:
     def set_price(self, price: int) -> Transaction:
         """A new answer of the price feed."""
         return self.chain.transact(self.feed, "set_answer", price, sender=0)
+
+    def set_round(self, answer: int, updated_at: int, round_id: int = 1, answered_in: int = 1) -> Transaction:
+        """Any round of the price feed, plausible or not."""
+        return self.chain.transact(self.feed, "set_round", round_id, answer, updated_at, answered_in, sender=0)
+
+    def set_reduce_only(self, on: bool, guardian: int) -> Transaction:
+        """The guardian's switch."""
+        return self.chain.transact(self.market, "set_reduce_only", on, sender=guardian)
+
+    def wind_down(self, caller: int = 0) -> Transaction:
+        """Report a dead oracle, or close the market after the grace period."""
+        return self.chain.transact(self.market, "wind_down", sender=caller)
 
     def settle(self, caller: int = 0) -> Transaction:
         """Bring the mark towards the index price."""
@@ -173,12 +262,30 @@ class Exchange:
     @property
     def epoch(self) -> int:
         """How often both sides have started afresh."""
-        return int(self.chain.call(self.market, "epoch"))
+        return self.core.epoch
 
     @property
     def insurance_owed(self) -> int:
         """Quote that the market holds for the vault."""
         return int(self.chain.call(self.market, "insurance_owed"))
+
+    @property
+    def core(self) -> CoreState:
+        """What concerns both sides."""
+        return CoreState(*self.chain.call(self.market, "core"))
+
+    @property
+    def totals(self) -> tuple[int, int]:
+        """What winners have gone without, quote: of their gains, and by being deleveraged at a lagging mark."""
+        socialized, shortfall = (
+            int(self.chain.call(self.market, name)) for name in ("total_socialized", "total_adl_shortfall")
+        )
+        return socialized, shortfall
+
+    @property
+    def mode(self) -> str:
+        """ "active", "catch-up", "reduce-only" or "closed"."""
+        return MODES[self.chain.call(self.lens, "mode", self.market.address)]
 
     def account(self, trader: int) -> AccountState:
         """A trader's account at the present mark."""
@@ -190,7 +297,11 @@ class Exchange:
 
     def preview(self, price: int) -> Sequence[int]:
         """The settlement of a move straight to `price`; fields as in `Receipt` from `gross` to `open_interest`."""
-        return tuple(self.chain.call(self.market, "preview_settlement", price))
+        return tuple(self.chain.call(self.market, "preview_settlement", price)[1])
+
+    def preview_funding(self) -> Sequence[int]:
+        """The funding that is due, as a settlement."""
+        return tuple(self.chain.call(self.market, "preview_settlement", self.mark)[0])
 
     def token_balance(self, holder: Contract) -> int:
         """Quote."""
@@ -204,13 +315,32 @@ class Exchange:
             self.vault, "deposit", self.to_units(amount), self.chain.address(depositor), sender=depositor
         )
 
+    def request_redeem(self, depositor: int, shares: int) -> Transaction:
+        """Put vault shares into the queue of redemptions; none, to renew the request."""
+        address = self.chain.address(depositor)
+        return self.chain.transact(self.vault, "requestRedeem", shares, address, address, sender=depositor)
+
+    def cancel_redeem(self, depositor: int) -> Transaction:
+        """Take all shares in the queue back."""
+        return self.chain.transact(self.vault, "cancel_redeem_request", self.chain.address(depositor), sender=depositor)
+
     def redeem(self, depositor: int, shares: int) -> Transaction:
-        """Redeem vault shares."""
+        """Redeem requested vault shares whose window is open."""
         address = self.chain.address(depositor)
         return self.chain.transact(self.vault, "redeem", shares, address, address, sender=depositor)
 
+    def withdraw_insurance(self, depositor: int, amount: int) -> Transaction:
+        """Redeem as many requested vault shares as bring `amount`."""
+        address = self.chain.address(depositor)
+        return self.chain.transact(self.vault, "withdraw", self.to_units(amount), address, address, sender=depositor)
+
+    def redeem_request(self, depositor: int) -> RedeemRequestState:
+        """What a depositor has in the queue, at whatever stage; all zero if nothing."""
+        shares, worth, opens = self.chain.call(self.vault, "redeem_request", self.chain.address(depositor))
+        return RedeemRequestState(shares, worth * self.unit, opens)
+
     def vault_shares(self, depositor: int) -> int:
-        """Vault shares of a depositor."""
+        """Vault shares of a depositor, without those in the queue."""
         return int(self.chain.call(self.vault, "balanceOf", self.chain.address(depositor)))
 
     @property

@@ -40,14 +40,16 @@ class RevmChain(EmbeddedChain):
 
     @contextmanager
     def anchor(self) -> Iterator[None]:
-        timestamp, nonces, checkpoint = (self._timestamp, dict(self._nonces), self._evm.snapshot())
+        timestamp, nonces, blocks = self._timestamp, dict(self._nonces), self.block
+        checkpoint = self._evm.snapshot()
         try:
             yield
         finally:
             self._evm.revert(checkpoint)
             self._timestamp, self._nonces = timestamp, nonces
+            del self._history[blocks:]
 
-    def _create(self, sender: str, address: str, code: bytes) -> None:
+    def _create(self, sender: str, address: str, code: bytes) -> Iterable[RawLog]:
         self._begin()
         try:
             deployed = self._evm.deploy(sender, code)
@@ -55,6 +57,7 @@ class RevmChain(EmbeddedChain):
             raise _reverted(error) from None
         if to_checksum_address(deployed) != address:
             raise RuntimeError(f"deployed to {deployed} instead of {address}")
+        return self._emitted()
 
     def _run(self, sender: str, address: str, data: bytes, modifying: bool) -> tuple[bytes, Iterable[RawLog]]:
         self._begin()
@@ -64,9 +67,13 @@ class RevmChain(EmbeddedChain):
             raise _reverted(error) from None
         if not modifying:
             return bytes(output), ()
+        return bytes(output), self._emitted()
+
+    def _emitted(self) -> list[RawLog]:
+        """Events of the last call."""
         result = self._evm.result
         assert result is not None  # there was a call
-        return bytes(output), [(to_checksum_address(log.address), *log.data) for log in result.logs]
+        return [(to_checksum_address(log.address), *log.data) for log in result.logs]
 
     def _begin(self) -> None:
         self._evm.reset_transient_storage()

@@ -8,6 +8,7 @@ from fractions import Fraction
 WAD = 10**18
 INDEX_UNIT = 10**36
 LONG, SHORT = 0, 1
+ZERO_ADDRESS = "0x" + "00" * 20
 
 #: Prices the market accepts, 18 digits (`contracts/modules/oracle.vy`).
 MIN_PRICE, MAX_PRICE = 2**30, 2**80 - 1

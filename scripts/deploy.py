@@ -1,4 +1,4 @@
-"""Deploy a market with insurance vault, mock token, mock price feed and lens; print and save the addresses."""
+"""Deploy a market with everything around it, mock token and mock price feed included; print and save the addresses."""
 
 import json
 from decimal import Decimal

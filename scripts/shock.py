@@ -1,8 +1,10 @@
 """Deploy a market, fill it with traders, drive it along a price path, settle every move and account for every loss."""
 
 import sys
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -13,10 +15,14 @@ from prorata.ape_chain import ApeChain
 from prorata.cli import BadInput, Command, DecimalRange, exclusive
 from prorata.parameters import MarketParameters
 from prorata.scenarios import PathError, PricePath
-from prorata.simulation import Run, Setup, max_leverage, simulate
+from prorata.simulation import KEEPERS, LATE_POINTS, MAX_SETTLEMENTS, Run, Setup, max_leverage, simulate
+from prorata.units import to_wad
 
-#: Test account 0 deploys and insures; the others trade.
+#: Test account 0 deploys and insures; the others trade, and the last may have to be the keeper.
 MAX_TRADERS = 63
+#: With --funding: the most that one settlement may take, of the mark.
+MAX_FUNDING = Decimal("0.0025")
+_SMALLEST = Decimal("1e-18")
 DEFAULT_SCENARIO = "black-thursday-2020"
 
 
@@ -33,6 +39,66 @@ def _path(scenario: str | None, path: Path | None, drop: Decimal | None, rise: D
         return scenarios.load_named(scenario or DEFAULT_SCENARIO)
     except PathError as error:
         raise BadInput(str(error)) from None
+
+
+def _parameters(
+    step: Decimal | None,
+    interval: int | None,
+    funding: bool,
+    cooloff: int | None,
+    oi_multiple: Decimal | None,
+    margin_slope: Decimal | None,
+) -> MarketParameters:
+    """The default market with the defences that the options turn on."""
+    wanted: dict[str, Any] = {"step_interval": interval, "cooloff": cooloff}
+    ratios = {
+        "max_price_step": ("--step", step),
+        "max_funding": ("--funding", MAX_FUNDING if funding else None),
+        "oi_multiple": ("--oi-multiple", oi_multiple),
+        "margin_slope": ("--margin-slope", margin_slope),
+    }
+    for name, (option, ratio) in ratios.items():
+        try:
+            wanted[name] = None if ratio is None else to_wad(ratio)
+        except ValueError:
+            raise BadInput(f"{option}: {ratio} has more than 18 digits after the point") from None
+    return replace(MarketParameters(), **{name: value for name, value in wanted.items() if value is not None})
+
+
+def _check(setup: Setup) -> None:
+    """What no single option can know about itself.
+
+    Raises:
+        BadInput: the options do not go together.
+    """
+    if KEEPERS[setup.keepers] is not None and setup.traders >= MAX_TRADERS:
+        raise BadInput(f"--keepers {setup.keepers} needs an account of its own: at most {MAX_TRADERS - 1} traders")
+    if setup.parameters.oi_multiple and not setup.insurance:
+        raise BadInput("--oi-multiple without --insurance: nobody could open a position")
+    last = len(setup.path.points) - 1
+    if setup.oracle_dies_at is not None and setup.oracle_dies_at > last:
+        raise BadInput(f"--oracle-dies-at {setup.oracle_dies_at}: the path has {last} prices after the first")
+
+
+def _described(setup: Setup) -> str:
+    """The line at the head of the output: what the run is made of, and the defences that are on."""
+    parts = [
+        f"seed {setup.seed}",
+        f"{setup.traders} traders",
+        f"leverage up to {setup.leverage}",
+        f"insurance {setup.insurance:,}",
+    ]
+    defaults = MarketParameters()
+    for name in ("max_price_step", "step_interval", "max_funding", "cooloff", "oi_multiple", "margin_slope"):
+        value = getattr(setup.parameters, name)
+        if value != getattr(defaults, name):
+            shown = value if name in ("step_interval", "cooloff") else f"{Decimal(value).scaleb(-18).normalize():f}"
+            parts.append(f"{name} {shown}")
+    if setup.keepers != "none":
+        parts.append(f"keepers {setup.keepers}")
+    if setup.oracle_dies_at is not None:
+        parts.append(f"oracle dies at {setup.oracle_dies_at}")
+    return ", ".join(parts)
 
 
 def _run(setup: Setup, console: Console) -> Run:
@@ -71,6 +137,56 @@ def _run(setup: Setup, console: Console) -> Run:
 )
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option(
+    "--step",
+    type=DecimalRange("FRACTION", _SMALLEST, Decimal("0.5")),
+    help="max_price_step: one settlement moves the mark by at most this part of it. [default: 0.5]",
+)
+@click.option(
+    "--interval",
+    type=click.IntRange(0, 86_400),
+    metavar="SECONDS",
+    help="step_interval: from a limited settlement to the next, in the path's time. The mark lags the index until it "
+    f"has caught up or the next price comes; {MAX_SETTLEMENTS} settlements a price at most. [default: 0, at once]",
+)
+@click.option(
+    "--keepers",
+    type=click.Choice(tuple(KEEPERS)),
+    default="none",
+    show_default=True,
+    help="prompt: after every settlement a keeper liquidates whoever is below maintenance (at mark and index, if the "
+    f"mark lags). late: only whom it first saw so {LATE_POINTS} prices earlier and at every settlement since. It has "
+    "half as much collateral as all traders, and keeps what it takes over.",
+)
+@click.option(
+    "--funding",
+    is_flag=True,
+    help="max_funding 0.25 %. Traders then open at the mark and both fees, a premium of 0.1 % that longs pay shorts as "
+    "it decays, in about eight hours.",
+)
+@click.option(
+    "--cooloff",
+    type=click.IntRange(0, 2**32),
+    metavar="SECONDS",
+    help="Reduce-only for so long after a haircut of a basis point. [default: 0, off]",
+)
+@click.option(
+    "--oi-multiple",
+    type=DecimalRange("X", 0, 10**9),
+    help="Open interest at most X times the insurance; what does not fit is not opened. [default: 0, no cap]",
+)
+@click.option(
+    "--margin-slope",
+    type=DecimalRange("X", 0, 1),
+    help="Initial margin grows by X times open interest over insurance; who cannot meet it opens less. [default: 0]",
+)
+@click.option(
+    "--oracle-dies-at",
+    type=click.IntRange(1),
+    metavar="POINT",
+    help="The oracle's last answer is this price of the path (the first is 0). The market is closed after the grace "
+    "period, and everybody withdraws.",
+)
+@click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Write report.json and waterfall.png here."
 )
 def cli(
@@ -82,14 +198,18 @@ def cli(
     leverage: Decimal,
     insurance: int,
     seed: int,
+    keepers: str,
+    oracle_dies_at: int | None,
     out: Path | None,
+    **defences: Any,
 ) -> None:
-    """Settle a price shock end to end. Exit code 1 if a guarantee (S1 to S3) does not hold, 2 for bad input."""
-    setup = Setup(_path(scenario, path, drop, rise), traders, leverage, insurance, seed)
+    """Settle a price shock end to end. Exit code 1 if a guarantee (S1 to S3; also S8, no deficit, if --step is at most
+    the close-out margin of 0.01) does not hold, 2 for bad input."""
+    prices = _path(scenario, path, drop, rise)
+    setup = Setup(prices, traders, leverage, insurance, seed, _parameters(**defences), keepers, oracle_dies_at)
+    _check(setup)
     console = Console(width=None if sys.stdout.isatty() else 150)
-    console.print(
-        f"seed {seed}, {traders} traders, leverage up to {leverage}, insurance {insurance:,}", highlight=False
-    )
+    console.print(_described(setup), highlight=False)
     run = _run(setup, console)
     report.show(run, console)
     if out is not None:

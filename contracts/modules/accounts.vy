@@ -142,3 +142,22 @@ def _trade(account: Account, is_long: bool, size: uint256, min_notional: uint256
         traded.side = side
         traded.shares = (size - held) * fixed_point.WAD // state.sides[side].scale
     return traded
+
+
+@internal
+@pure
+def _level(held: Account, width: uint256, state: sides.State) -> uint256:
+    """
+    @notice The bucket level of a position filed now.
+    """
+    return buckets._level(width, state.sides[held.side].scale, state.core.mark)
+
+
+@internal
+@pure
+def _narrower_level(held: Account, width: uint256, state: sides.State) -> uint256:
+    """
+    @notice The level of an account that adds no risk. Buckets filed at a higher price may be wide against the position
+            now and close it early, so it moves to narrower ones; wider ones could close it at once, so never to those.
+    """
+    return min(held.filing.level, self._level(held, width, state))

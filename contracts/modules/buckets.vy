@@ -45,6 +45,7 @@ struct Scan:
     buckets: uint256  # how many
     threshold: int256  # all buckets with an upper edge above it are in the sums, 36 digits
     stopped: bool  # the budget ended above the threshold asked for
+    words: uint256  # looks that found no bucket to sum
 
 
 event BucketClosed:
@@ -236,7 +237,14 @@ def _highest(word: int256, bits: uint256) -> int256:
 
 @internal
 @view
-def _scan(book: uint256, index: int256, threshold: int256, max_buckets: uint256, max_words: uint256) -> Scan:
+def _scan(
+    book: uint256,
+    index: int256,
+    ceiling: int256,
+    threshold: int256,
+    max_buckets: uint256,
+    max_words: uint256,
+) -> Scan:
     """
     @notice Sums up every live bucket with an upper edge above `threshold`, highest first over all levels, so that a scan
             that runs out of budget has still summed exactly the buckets above some lower-reaching threshold.
@@ -244,10 +252,11 @@ def _scan(book: uint256, index: int256, threshold: int256, max_buckets: uint256,
          looked at: if its bucket is live it is summed, if not the cursor falls to the next live bucket of the word, or
          under the word. Buckets of different levels with the same upper edge are summed together or not at all.
     @param index The index at which `value` is stated, 36 digits.
+    @param ceiling Buckets with an upper edge above it do not count: a preview's earlier move has closed them.
     @param max_buckets Buckets that may be summed (a tie may exceed it).
     @param max_words Looks that may find no bucket to sum.
     """
-    scan: Scan = Scan(shares=0, value=0, buckets=0, threshold=threshold, stopped=False)
+    scan: Scan = Scan(shares=0, value=0, buckets=0, threshold=threshold, stopped=False, words=0)
     cursors: int256[MAX_LEVELS] = empty(int256[MAX_LEVELS])  # bucket << 8 | level
     levels: uint256 = 0
     mask: uint256 = self._live_levels[book]
@@ -260,7 +269,6 @@ def _scan(book: uint256, index: int256, threshold: int256, max_buckets: uint256,
         cursors[levels] = (top << 8) | convert(level, int256)
         levels += 1
 
-    words: uint256 = 0
     last_edge: int256 = max_value(int256)
     for _: uint256 in range(MAX_LOOKS):
         # The level whose cursor stands highest.
@@ -282,7 +290,9 @@ def _scan(book: uint256, index: int256, threshold: int256, max_buckets: uint256,
         bits &= max_value(uint256) >> convert(255 - (bucket & 255), uint256)
         live: int256 = self._highest(word, bits)
 
-        if live == bucket:
+        if live == bucket and edge > ceiling:
+            live = self._highest(word, bits ^ self._bit(bucket))
+        elif live == bucket:
             if scan.buckets >= max_buckets and edge < last_edge:
                 scan.stopped = True
                 scan.threshold = edge
@@ -297,11 +307,11 @@ def _scan(book: uint256, index: int256, threshold: int256, max_buckets: uint256,
             last_edge = edge
             live = self._highest(word, bits ^ self._bit(bucket))
         else:
-            if words >= max_words and edge < last_edge:
+            if scan.words >= max_words and edge < last_edge:
                 scan.stopped = True
                 scan.threshold = edge
                 break
-            words += 1
+            scan.words += 1
         cursors[at] = (live << 8) | convert(level, int256)
     return scan
 

@@ -27,11 +27,17 @@ ORDER_SIGNATURE: constant(String[32]) = "order: invalid signature"
 ORDER_BAND: constant(String[32]) = "order: price outside band"
 ORDER_REDUCE_ONLY: constant(String[32]) = "order: not reduce-only"
 ORDER_NOT_MAKER: constant(String[32]) = "order: caller is not the maker"
+ORDER_ONLY_BOOK: constant(String[32]) = "order: only the order book"
 
 # Margin (§5).
 MARGIN_INITIAL: constant(String[32]) = "margin: below initial"
 MARGIN_HEALTH: constant(String[32]) = "margin: less healthy than before"
 MARGIN_COLLATERAL: constant(String[32]) = "margin: not enough collateral"
+MARGIN_OPEN_INTEREST: constant(String[32]) = "margin: open interest cap"
+
+# Liquidation (§6).
+LIQUIDATION_SELF: constant(String[32]) = "liquidation: own account"
+LIQUIDATION_HEALTHY: constant(String[32]) = "liquidation: healthy account"
 
 # Accounts and positions (§2, §4, §11).
 POSITION_MINIMUM: constant(String[32]) = "position: below minimum"
@@ -48,12 +54,26 @@ TOKEN_DECIMALS: constant(String[32]) = "token: more than 18 decimals"
 
 # Modes (§8).
 MODE_CATCH_UP: constant(String[32]) = "mode: catch-up"
+MODE_REDUCE_ONLY: constant(String[32]) = "mode: reduce-only"
+MODE_CLOSED: constant(String[32]) = "mode: closed"
+MODE_GUARDIAN: constant(String[32]) = "mode: only the guardian"
+MODE_ORACLE: constant(String[32]) = "mode: oracle is alive"
+MODE_GRACE: constant(String[32]) = "mode: oracle grace"
+MODE_GAS: constant(String[32]) = "mode: too little gas"
 
 # Insurance vault (§7).
 VAULT_ONLY_MARKET: constant(String[32]) = "vault: only the market"
 VAULT_ONLY_INSURANCE: constant(String[32]) = "vault: only the insurance vault"
 VAULT_DRAW_CAP: constant(String[32]) = "vault: above the draw cap"
 VAULT_ZERO: constant(String[32]) = "vault: zero assets or shares"
+VAULT_PREVIEW: constant(String[32]) = "vault: redemption has no preview"
+VAULT_ONLY_CONTROLLER: constant(String[32]) = "vault: only the controller"
+VAULT_NO_REQUEST: constant(String[32]) = "vault: nothing requested"
+VAULT_REQUEST: constant(String[32]) = "vault: more than requested"
+VAULT_COOLDOWN: constant(String[32]) = "vault: cooldown is not over"
+VAULT_LAPSED: constant(String[32]) = "vault: redeem window has lapsed"
+PARAMETERS_COOLDOWN: constant(String[48]) = "parameters: redeem cooldown not in (0, 1 year]"
+PARAMETERS_REDEEM: constant(String[48]) = "parameters: redeem window is zero"
 
 # Deployment (§8): contradictions between parameters.
 PARAMETERS_CLOSEOUT: constant(String[48]) = "parameters: closeout margin is zero"
@@ -70,6 +90,16 @@ PARAMETERS_DRAW: constant(String[48]) = "parameters: draw cap not in (0, 90 %]"
 PARAMETERS_WINDOW: constant(String[48]) = "parameters: draw window is zero"
 PARAMETERS_VAULT: constant(String[48]) = "parameters: vault belongs to another market"
 PARAMETERS_ASSET: constant(String[48]) = "parameters: vault holds another token"
+PARAMETERS_BOOK: constant(String[48]) = "parameters: order book of another market"
+PARAMETERS_STEP: constant(String[48]) = "parameters: price step not in (0, 50 %]"
+PARAMETERS_INTERVAL: constant(String[48]) = "parameters: step interval out of range"
+PARAMETERS_LIQUIDATION: constant(String[48]) = "parameters: liquidation fee above maintenance"
+PARAMETERS_SHARE: constant(String[48]) = "parameters: liquidator share above 100 %"
+PARAMETERS_RETENTION: constant(String[48]) = "parameters: premium retention out of range"
+PARAMETERS_FUNDING: constant(String[48]) = "parameters: max funding above closeout margin"
+PARAMETERS_SLOPE: constant(String[48]) = "parameters: margin slope above 100 %"
+PARAMETERS_MULTIPLE: constant(String[48]) = "parameters: open interest multiple too large"
+PARAMETERS_TIMES: constant(String[48]) = "parameters: cooloff or grace out of range"
 
 
 @internal

@@ -58,3 +58,25 @@ def _quote_up(exact: uint256) -> uint256:
     @notice Exact quote (54 digits) to quote (18 digits), upwards.
     """
     return self._ceil_div(exact, INDEX_UNIT)
+
+
+@internal
+@pure
+def _power(x: uint256, n: uint256) -> uint256:
+    """
+    @notice x ** n for x <= 1, both with 36 digits, by repeated squaring.
+    @dev Every product is rounded down. A squaring doubles the relative error, so the result is low by less than
+         2 n * 10**-36.
+    @param n Below 2**40.
+    """
+    power: uint256 = INDEX_UNIT
+    square: uint256 = x
+    rest: uint256 = n
+    for _: uint256 in range(40):
+        if rest == 0:
+            break
+        if rest & 1 == 1:
+            power = power * square // INDEX_UNIT
+        square = square * square // INDEX_UNIT
+        rest >>= 1
+    return power

@@ -9,7 +9,7 @@
 from snekmate.utils import eip712_domain_separator
 from snekmate.utils import signature_checker
 
-from ..interfaces import IPerpetualMarket
+from ..interfaces import IOrderBook
 from . import errors
 
 initializes: eip712_domain_separator
@@ -19,18 +19,6 @@ ORDER_TYPEHASH: constant(bytes32) = keccak256(
 )
 # In place of the filled size of an order that was cancelled.
 CANCELLED: constant(uint256) = max_value(uint256)
-
-
-event OrderFilled:
-    order_hash: indexed(bytes32)
-    maker: indexed(address)
-    taker: indexed(address)
-    is_long: bool  # the maker's side of the trade
-    size: uint256
-    price: uint256
-    mark: uint256
-    maker_fee: uint256  # quote, what was collected
-    taker_fee: uint256
 
 
 event OrderCancelled:
@@ -54,12 +42,12 @@ def __init__():
 
 @internal
 @view
-def _hash(order: IPerpetualMarket.Order) -> bytes32:
+def _hash(order: IOrderBook.Order) -> bytes32:
     return eip712_domain_separator._hash_typed_data_v4(keccak256(abi_encode(ORDER_TYPEHASH, order)))
 
 
 @internal
-def _take(order: IPerpetualMarket.Order, signature: Bytes[65], size: uint256, taker: address) -> bytes32:
+def _take(order: IOrderBook.Order, signature: Bytes[65], size: uint256, taker: address) -> bytes32:
     """
     @notice Checks everything about an order that needs no price, and counts `size` of it as filled.
     @return The order's digest.
@@ -73,7 +61,7 @@ def _take(order: IPerpetualMarket.Order, signature: Bytes[65], size: uint256, ta
     order_hash: bytes32 = self._hash(order)
     filled: uint256 = self._filled[order_hash]
     errors._require(filled != CANCELLED, errors.ORDER_CANCELLED)
-    # A CANCELLED total could only be reached through an order of that size; size is bounded long before by margin.
+    # A CANCELLED total could only be reached through an order of that size; size is bounded long before by the market.
     errors._require(filled <= order.size and size <= order.size - filled, errors.ORDER_OVERFILLED)
     # A signature of a wrong length recovers to the zero address, which must not pass for a signature of it.
     signed: bool = signature_checker._is_valid_signature_now(order.maker, order_hash, signature)
@@ -83,7 +71,7 @@ def _take(order: IPerpetualMarket.Order, signature: Bytes[65], size: uint256, ta
 
 
 @internal
-def _cancel(order: IPerpetualMarket.Order, caller: address):
+def _cancel(order: IOrderBook.Order, caller: address):
     errors._require(order.maker == caller, errors.ORDER_NOT_MAKER)
     order_hash: bytes32 = self._hash(order)
     self._filled[order_hash] = CANCELLED

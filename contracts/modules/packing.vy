@@ -7,7 +7,8 @@
 
         | word     | high bits ............................................ low bits | slots |
         |----------|----------------------------------------------------------------|-------|
-        | core     | insurance_owed 128 · epoch 32 · mark 80                        | 1     |
+        | core     | conditions 8 · insurance_owed 128 · epoch 32 · mark 80         | 1     |
+        | clock    | reduce_only_until 40 · limited_at 40 · accrued_at 40 · premium 120 | 1 |
         | exposure | scale 64 · shares 112                                          | 1 / side |
         | reach    | top 96 (in units of 2**64, rounded up) · index 160             | 1 / side |
         | position | side 8 · level 8 · epoch 32 · generation 32 · shares 112       | 1 / account |
@@ -17,14 +18,11 @@
 
         Bounds. mark < 2**80 and scale <= 10**18 < 2**60, so an index amount scale * price < 2**140. Open interest is
         below 2**96 and scale >= 10**14, so shares < 2**96 * 10**4 < 2**110 and exact quote shares * scale * price
-        < 2**250. A bucket's debt is at most shares * width / 10**36 plus a wei a member, below 2**112.
+        < 2**250. A bucket's debt is at most shares * width / 10**36 plus a wei a member, below 2**112. The premium is at
+        most the value of the open interest, < 2**117 quote either way. Seconds fit 40 bits for 34,000 years.
 """
 
-struct Core:
-    mark: uint256  # quote per size, 18 digits
-    epoch: uint256
-    insurance_owed: uint256  # fees and surplus the market holds for the vault, quote
-
+from ..interfaces import IPerpetualMarket
 
 struct Side:
     shares: uint256  # N, 18 digits
@@ -86,17 +84,38 @@ def _get_signed(word: uint256, width: uint256, offset: uint256) -> int256:
 
 @internal
 @pure
-def _pack_core(core: Core) -> uint256:
-    return self._field(core.mark, 80, 0) | self._field(core.epoch, 32, 80) | self._field(core.insurance_owed, 128, 112)
+def _pack_core(core: IPerpetualMarket.Core) -> uint256:
+    return (
+        self._field(core.mark, 80, 0)
+        | self._field(core.epoch, 32, 80)
+        | self._field(core.insurance_owed, 128, 112)
+        | self._field(core.conditions, 8, 240)
+    )
 
 
 @internal
 @pure
-def _unpack_core(word: uint256) -> Core:
-    return Core(
+def _pack_clock(core: IPerpetualMarket.Core) -> uint256:
+    return (
+        self._signed_field(core.premium, 120, 0)
+        | self._field(core.accrued_at, 40, 120)
+        | self._field(core.limited_at, 40, 160)
+        | self._field(core.reduce_only_until, 40, 200)
+    )
+
+
+@internal
+@pure
+def _unpack_core(word: uint256, clock: uint256) -> IPerpetualMarket.Core:
+    return IPerpetualMarket.Core(
         mark=self._get(word, 80, 0),
         epoch=self._get(word, 32, 80),
         insurance_owed=self._get(word, 128, 112),
+        conditions=self._get(word, 8, 240),
+        premium=self._get_signed(clock, 120, 0),
+        accrued_at=self._get(clock, 40, 120),
+        limited_at=self._get(clock, 40, 160),
+        reduce_only_until=self._get(clock, 40, 200),
     )
 
 

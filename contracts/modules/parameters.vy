@@ -36,3 +36,17 @@ def _check(p: IPerpetualMarket.Parameters):
     assert p.max_buckets > 0 and p.max_buckets <= 512, errors.PARAMETERS_BUDGET
     # A stopped move must leave the edge it stopped at, which may cost one word a level.
     assert p.max_words >= buckets.MAX_LEVELS and p.max_words <= 1024, errors.PARAMETERS_BUDGET
+    # One move may take at most half the mark; at most a day may pass between two.
+    assert p.max_price_step > 0 and p.max_price_step <= wad // 2, errors.PARAMETERS_STEP
+    assert p.step_interval <= 86_400, errors.PARAMETERS_INTERVAL
+    # An account at maintenance can pay it, so liquidating makes whoever is near maintenance healthier.
+    assert p.liquidation_fee <= p.maintenance_margin, errors.PARAMETERS_LIQUIDATION
+    assert p.liquidator_share <= wad, errors.PARAMETERS_SHARE
+    # Something must decay every second, and not all of it: a premium stands for at least some seconds.
+    assert p.premium_retention >= wad // 2 and p.premium_retention < wad, errors.PARAMETERS_RETENTION
+    # So funding never makes a deficit (S8), and never needs insurance.
+    assert p.max_funding <= p.closeout_margin, errors.PARAMETERS_FUNDING
+    assert p.margin_slope <= wad, errors.PARAMETERS_SLOPE
+    assert p.oi_multiple <= 2**96, errors.PARAMETERS_MULTIPLE
+    # Both are added to the time in seconds, which has 40 bits. A market must not be closed over a hiccup.
+    assert p.cooloff <= 2**32 and p.oracle_grace >= 3600 and p.oracle_grace <= 2**32, errors.PARAMETERS_TIMES

@@ -38,6 +38,7 @@ from ..interfaces import IInsuranceVault
 from ..interfaces import IPerpetualMarket
 from . import buckets
 from . import fixed_point
+from . import modes
 from . import packing
 from . import sides
 
@@ -59,26 +60,28 @@ struct Terms:
     closeout_margin: uint256  # co, 18 digits
     max_buckets: uint256
     max_words: uint256
+    cooloff: uint256  # seconds
     insurance: IInsuranceVault
 
 
 # d of the design: how far, and who loses.
 struct Step:
     loser: uint256
-    distance: uint256  # |d|, quote per size, 18 digits
     direction: int256  # of the mark: PRICE_FALLS, PRICE_RISES or FUNDING
+    distance: uint256  # |d| of a price move, quote per size, 18 digits
+    index_drop: int256  # dK, quote per share of the losers, 36 digits
     index_price: uint256  # where the mark is going: the gap still open after the move is what deleveraged winners miss
 
 
 # One move, planned: every number of §3, before anything is written.
 struct Plan:
-    distance: uint256  # |d| after a stop, quote per size, 18 digits
     mark: uint256  # after
-    index_drop: int256  # dK, 36 digits
+    index_drop: int256  # dK after a stop, 36 digits
     threshold: int256  # T, or the edge where the budget ended
     scanned: bool
     stopped: bool
     buckets: uint256
+    words: uint256
     closed_shares: uint256
     gross: uint256  # exact quote, like the next four
     deficit: uint256
@@ -103,10 +106,9 @@ event Settled:
     short_scale: uint256
 
 
-event EpochEnded:
-    epoch: indexed(uint256)
-    long_index: int256
-    short_index: int256
+# What winners have gone without since the market began, quote: of their gain, and by being deleveraged at a lagging mark.
+total_socialized: public(uint256)
+total_adl_shortfall: public(uint256)
 
 
 @internal
@@ -140,44 +142,82 @@ def _moved(mark: uint256, distance: uint256, direction: int256) -> uint256:
 
 @internal
 @pure
-def _towards(mark: uint256, index_price: uint256) -> Step:
+def _towards(state: sides.State, target: uint256, index_price: uint256) -> Step:
     """
-    @notice The step that takes the mark to a price.
+    @notice The step that takes the mark to a price on its way to the index.
     """
-    if index_price < mark:
-        return Step(loser=sides.LONG, distance=mark - index_price, direction=PRICE_FALLS, index_price=index_price)
-    return Step(loser=sides.SHORT, distance=index_price - mark, direction=PRICE_RISES, index_price=index_price)
+    loser: uint256 = sides.SHORT
+    direction: int256 = PRICE_RISES
+    if target < state.core.mark:
+        loser = sides.LONG
+        direction = PRICE_FALLS
+    distance: uint256 = max(state.core.mark, target) - min(state.core.mark, target)
+    return Step(
+        loser=loser,
+        direction=direction,
+        distance=distance,
+        index_drop=convert(state.sides[loser].scale * distance, int256),
+        index_price=index_price,
+    )
+
+
+@internal
+@pure
+def _funding(due: int256, index_price: uint256) -> Step:
+    """
+    @notice The step that takes what is due from its payers.
+    @param due Quote per share of the payers, 36 digits; positive: of longs, negative: of shorts.
+    """
+    return Step(
+        loser=sides.LONG if due > 0 else sides.SHORT,
+        direction=FUNDING,
+        distance=0,
+        index_drop=abs(due),
+        index_price=index_price,
+    )
 
 
 @internal
 @view
-def _plan(state: sides.State, terms: Terms, step: Step) -> Plan:
+def _plan(state: sides.State, terms: Terms, step: Step, ceiling: int256) -> Plan:
     """
     @notice Design §3, `move(d)`, without its writes.
+    @param ceiling Buckets above it are closed already, although storage does not know yet (a preview of two moves).
     """
     L: packing.Side = state.sides[step.loser]
     W: packing.Side = state.sides[1 - step.loser]
     plan: Plan = empty(Plan)
-    plan.distance = step.distance
     plan.winner_scale = W.scale
 
     # T, and every bucket of L above it; if the budget ends first, the move ends there.
     plan.mark = self._moved(state.core.mark, step.distance, step.direction)
-    plan.index_drop = convert(L.scale * step.distance, int256)
+    plan.index_drop = step.index_drop
     plan.threshold = self._threshold(L, plan.index_drop, terms.closeout_margin, plan.mark)
     closed: buckets.Scan = empty(buckets.Scan)
     if L.top > plan.threshold:
         plan.scanned = True
         closed = buckets._scan(
-            sides._book(state.core.epoch, step.loser), L.index, plan.threshold, terms.max_buckets, terms.max_words
+            sides._book(state.core.epoch, step.loser),
+            L.index,
+            ceiling,
+            plan.threshold,
+            terms.max_buckets,
+            terms.max_words,
         )
         if closed.stopped:
             plan.stopped = True
-            plan.distance = self._reach(L, closed.threshold, terms.closeout_margin, state.core.mark, step.direction)
-            plan.mark = self._moved(state.core.mark, plan.distance, step.direction)
-            plan.index_drop = convert(L.scale * plan.distance, int256)
             plan.threshold = closed.threshold
+            if step.direction == FUNDING:
+                room: int256 = self._threshold(L, 0, terms.closeout_margin, state.core.mark) - closed.threshold
+                plan.index_drop = max(room, 0)
+            else:
+                distance: uint256 = self._reach(
+                    L, closed.threshold, terms.closeout_margin, state.core.mark, step.direction
+                )
+                plan.mark = self._moved(state.core.mark, distance, step.direction)
+                plan.index_drop = convert(L.scale * distance, int256)
     plan.buckets = closed.buckets
+    plan.words = closed.words
     plan.closed_shares = closed.shares
     plan.gross = L.shares * convert(plan.index_drop, uint256)
 
@@ -189,10 +229,13 @@ def _plan(state: sides.State, terms: Terms, step: Step) -> Plan:
     else:
         plan.surplus = convert(value, uint256)
 
-    # W is deleveraged at a mark that may still lag the index: the gap it misses is paid from the surplus.
-    if step.direction != FUNDING and W.shares > 0:
-        gap: uint256 = convert(abs(convert(step.index_price, int256) - convert(plan.mark, int256)), uint256)
-        missed: uint256 = closed.shares * L.scale * gap
+    # W is deleveraged at a mark that may still lag the index: what the rest of the way would bring it, but for what is
+    # closed, is paid from the surplus. After funding the way may as well lead against W.
+    if W.shares > 0:
+        gap: int256 = convert(step.index_price, int256) - convert(plan.mark, int256)
+        if step.loser == sides.LONG:
+            gap = -gap
+        missed: uint256 = closed.shares * L.scale * convert(max(gap, 0), uint256)
         plan.bonus = min(plan.surplus, missed)
         plan.adl_shortfall = missed - plan.bonus
 
@@ -231,21 +274,16 @@ def _receipt(state: sides.State, step: Step, plan: Plan) -> IPerpetualMarket.Rec
 
 
 @internal
-def _move(state: sides.State, terms: Terms, step: Step) -> sides.State:
+@pure
+def _after(state: sides.State, step: Step, plan: Plan) -> sides.State:
     """
-    @notice Plans a move and carries it out.
-    @return The state after; the caller stores it.
+    @notice The state after a planned move, but for what insurance pays.
     """
-    plan: Plan = self._plan(state, terms, step)
-    loser: uint256 = step.loser
-    winner: uint256 = 1 - loser
+    winner: uint256 = 1 - step.loser
     after: sides.State = state
-    if plan.scanned:
-        after.sides[loser].top = buckets._close(sides._book(state.core.epoch, loser), plan.threshold)
-
     after.core.mark = plan.mark
-    after.sides[loser].index -= plan.index_drop
-    after.sides[loser].shares -= plan.closed_shares
+    after.sides[step.loser].index -= plan.index_drop
+    after.sides[step.loser].shares -= plan.closed_shares
     after.sides[winner].index += plan.index_gain
     after.sides[winner].scale = plan.winner_scale
 
@@ -254,35 +292,61 @@ def _move(state: sides.State, terms: Terms, step: Step) -> sides.State:
     if state.sides[winner].shares == 0:
         to_insurance += plan.gross - plan.deficit
     after.core.insurance_owed += to_insurance // fixed_point.INDEX_UNIT
+    return after
+
+
+@internal
+@pure
+def _is_over(after: sides.State, step: Step, plan: Plan) -> bool:
+    """
+    @notice Whether a move ends the epoch: L empty, or a number at the edge of its range. Both sides close at the mark,
+            gains kept, and start afresh.
+    """
+    return (
+        (plan.closed_shares > 0 and after.sides[step.loser].shares == 0)
+        or plan.winner_scale < MIN_SCALE
+        or after.sides[step.loser].index < -MAX_INDEX
+        or after.sides[1 - step.loser].index > MAX_INDEX
+    )
+
+
+@internal
+def _move(state: sides.State, terms: Terms, step: Step) -> (sides.State, Plan):
+    """
+    @notice Plans a move and carries it out.
+    @return The state after, which the caller stores, and the plan.
+    """
+    plan: Plan = self._plan(state, terms, step, max_value(int256))
+    after: sides.State = self._after(state, step, plan)
+    if plan.scanned:
+        after.sides[step.loser].top = buckets._close(sides._book(state.core.epoch, step.loser), plan.threshold)
     # The vault pays out of what it is owed first; what it sends beyond that is whole token units, the change owed to it.
     if plan.covered > 0:
         after.core.insurance_owed += extcall terms.insurance.cover(plan.covered, after.core.insurance_owed)
         after.core.insurance_owed -= plan.covered
 
+    receipt: IPerpetualMarket.Receipt = self._receipt(state, step, plan)
+    if receipt.deficit > receipt.covered:
+        self.total_socialized += receipt.deficit - receipt.covered
+        # A haircut of a basis point trips the market (design §8).
+        if receipt.deficit - receipt.covered >= receipt.gross // modes.TRIP:
+            after.core.reduce_only_until = block.timestamp + terms.cooloff
+    if receipt.adl_shortfall > 0:
+        self.total_adl_shortfall += receipt.adl_shortfall
+
     log Settled(
-        loser=loser,
+        loser=step.loser,
         funding=step.direction == FUNDING,
         mark_before=state.core.mark,
         mark_after=plan.mark,
         index_price=step.index_price,
-        receipt=self._receipt(state, step, plan),
+        receipt=receipt,
         long_index=after.sides[sides.LONG].index,
         short_index=after.sides[sides.SHORT].index,
         long_scale=after.sides[sides.LONG].scale,
         short_scale=after.sides[sides.SHORT].scale,
     )
 
-    # L empty, or a number at the edge of its range: both sides close at the mark, gains kept, and start afresh.
-    if (
-        (plan.closed_shares > 0 and after.sides[loser].shares == 0)
-        or plan.winner_scale < MIN_SCALE
-        or after.sides[loser].index < -MAX_INDEX
-        or after.sides[winner].index > MAX_INDEX
-    ):
-        log EpochEnded(
-            epoch=after.core.epoch,
-            long_index=after.sides[sides.LONG].index,
-            short_index=after.sides[sides.SHORT].index,
-        )
+    if self._is_over(after, step, plan):
         after = sides._end_epoch(after)
-    return after
+    return after, plan

@@ -3,12 +3,13 @@
 @title Sides
 @license AGPL-3.0-only
 @notice The state one settlement reads and writes (design §2): the mark, the epoch, what is owed to insurance, and the two
-        share pools, longs and shorts. Five storage slots, loaded once, changed in memory, stored once.
+        share pools, longs and shorts. Six storage slots, loaded once, changed in memory, stored once.
 
         Size of a position is shares * scale; a move changes one index, a deleverage one scale, and with them every
         account of the side.
 """
 
+from ..interfaces import IPerpetualMarket
 from . import fixed_point
 from . import packing
 
@@ -19,24 +20,22 @@ NO_TOP: constant(int256) = -(2**158)
 
 
 struct State:
-    core: packing.Core
+    core: IPerpetualMarket.Core
     sides: packing.Side[2]
 
 
+event EpochEnded:
+    epoch: indexed(uint256)
+    long_index: int256
+    short_index: int256
+
+
 _core: uint256
+_clock: uint256
 _exposure: uint256[2]
 _reach: uint256[2]
 # The index at which an epoch ended, by book; accounts left behind settle there.
 _final_index: HashMap[uint256, int256]
-
-
-@deploy
-def __init__(mark: uint256):
-    state: State = empty(State)
-    state.core.mark = mark
-    state.sides[LONG] = self._fresh()
-    state.sides[SHORT] = self._fresh()
-    self._store(state)
 
 
 @internal
@@ -46,6 +45,17 @@ def _fresh() -> packing.Side:
     @notice A side at the start of an epoch: no shares, scale 1, index 0.
     """
     return packing.Side(shares=0, scale=fixed_point.WAD, index=0, top=NO_TOP)
+
+
+@internal
+def _begin(mark: uint256):
+    """
+    @notice A market that nobody has entered yet.
+    """
+    state: State = empty(State)
+    state.core.mark = mark
+    state.sides = [self._fresh(), self._fresh()]
+    self._store(state)
 
 
 @internal
@@ -61,7 +71,7 @@ def _book(epoch: uint256, side: uint256) -> uint256:
 @view
 def _load() -> State:
     return State(
-        core=packing._unpack_core(self._core),
+        core=packing._unpack_core(self._core, self._clock),
         sides=[
             packing._unpack_side(self._exposure[LONG], self._reach[LONG]),
             packing._unpack_side(self._exposure[SHORT], self._reach[SHORT]),
@@ -72,6 +82,7 @@ def _load() -> State:
 @internal
 def _store(state: State):
     self._core = packing._pack_core(state.core)
+    self._clock = packing._pack_clock(state.core)
     for side: uint256 in range(2):
         self._exposure[side] = packing._pack_exposure(state.sides[side])
         self._reach[side] = packing._pack_reach(state.sides[side])
@@ -85,10 +96,22 @@ def _end_epoch(state: State) -> State:
     """
     for side: uint256 in range(2):
         self._final_index[self._book(state.core.epoch, side)] = state.sides[side].index
-    ended: State = state
-    ended.core.epoch += 1
-    ended.sides = [self._fresh(), self._fresh()]
-    return ended
+    log EpochEnded(
+        epoch=state.core.epoch, long_index=state.sides[LONG].index, short_index=state.sides[SHORT].index
+    )
+    return self._next_epoch(state)
+
+
+@internal
+@pure
+def _next_epoch(state: State) -> State:
+    """
+    @notice The same market with nobody in it.
+    """
+    next: State = state
+    next.core.epoch += 1
+    next.sides = [self._fresh(), self._fresh()]
+    return next
 
 
 @internal

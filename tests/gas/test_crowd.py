@@ -41,7 +41,7 @@ def join(exchange: Exchange, number: int, margin: int) -> str:
     exchange.chain.transact(exchange.market, "deposit", margin + fee, maker.address, sender=WHALE)
     order = exchange.order(WHALE, True, WAD, MARK)
     order = type(order)(**{**vars(order), "maker": maker.address})
-    signature = order.sign(maker.key.hex(), exchange.market.address, exchange.chain.chain_id)
+    signature = order.sign(maker.key.hex(), exchange.order_book.address, exchange.chain.chain_id)
     exchange.take(WHALE, order, signature, WAD)
     return str(maker.address)
 

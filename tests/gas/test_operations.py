@@ -6,6 +6,7 @@ import pytest
 
 from prorata.ape_chain import ApeChain
 from prorata.exchange import Exchange
+from prorata.parameters import VaultParameters
 from prorata.units import LONG, SHORT, WAD
 from tests import figures
 
@@ -17,7 +18,7 @@ MAKER, TAKER, SECOND_MAKER, SECOND_TAKER, INSURER = 1, 2, 3, 4, 5
 def exchange(embedded: ApeChain) -> Iterator[Exchange]:
     """A funded and insured market of four traders, everyone flat."""
     with embedded.anchor():
-        market = Exchange.deploy(embedded, MARK)
+        market = Exchange.deploy(embedded, MARK, vault_parameters=VaultParameters(redeem_cooldown=1))
         for trader in (MAKER, TAKER, SECOND_MAKER, SECOND_TAKER):
             market.fund(trader)
         market.fund(INSURER, market.vault)
@@ -80,6 +81,30 @@ def fill_close(exchange: Exchange) -> dict[str, int]:
     return {"fill_close": exchange.trade(MAKER, TAKER, False, WAD, MARK).gas}
 
 
+def fill_batch(exchange: Exchange) -> dict[str, int]:
+    """Two makers and a taker, all with positions."""
+    deposit_all(exchange)
+    open_both(exchange)
+    open_both(exchange, SECOND_MAKER, TAKER)
+    orders = [exchange.order(maker, True, WAD, MARK) for maker in (MAKER, SECOND_MAKER)]
+    both = exchange.take_batch(
+        TAKER,
+        [(order, exchange.sign(maker, order), WAD) for maker, order in zip((MAKER, SECOND_MAKER), orders, strict=True)],
+    ).gas
+    return {"fill_batch_of_two": both}
+
+
+def liquidate(exchange: Exchange) -> dict[str, int]:
+    """A part, taken over by an account with a position; the mark moves in the same transaction, and not."""
+    deposit_all(exchange)
+    open_both(exchange, SECOND_MAKER, SECOND_TAKER)
+    exchange.withdraw(SECOND_MAKER, 947 * WAD)
+    open_both(exchange)
+    exchange.set_price(MARK * 97 // 100)
+    moved = exchange.liquidate(MAKER, SECOND_MAKER, WAD // 10).gas
+    return {"liquidate_moved": moved, "liquidate": exchange.liquidate(MAKER, SECOND_MAKER, WAD // 10).gas}
+
+
 def settle(exchange: Exchange) -> dict[str, int]:
     deposit_all(exchange)
     open_both(exchange)
@@ -90,15 +115,22 @@ def settle(exchange: Exchange) -> dict[str, int]:
 
 def cancel(exchange: Exchange) -> dict[str, int]:
     order = exchange.order(MAKER, True, WAD, MARK)
-    one = exchange.chain.transact(exchange.market, "cancel", order.as_tuple(), sender=MAKER).gas
-    return {"cancel": one, "cancel_all": exchange.chain.transact(exchange.market, "cancel_all", 1, sender=MAKER).gas}
+    one = exchange.cancel(MAKER, order).gas
+    everything = exchange.chain.transact(exchange.order_book, "cancel_all", 1, sender=MAKER).gas
+    return {"cancel": one, "cancel_all": everything}
 
 
 def insurance(exchange: Exchange) -> dict[str, int]:
     first = exchange.insure(INSURER, 1000 * WAD).gas
     repeat = exchange.insure(INSURER, 1000 * WAD).gas
-    redeemed = exchange.redeem(INSURER, exchange.vault_shares(INSURER) // 2).gas
-    return {"insurance_deposit_first": first, "insurance_deposit_repeat": repeat, "insurance_redeem": redeemed}
+    half = exchange.vault_shares(INSURER) // 2
+    return {
+        "insurance_deposit_first": first,
+        "insurance_deposit_repeat": repeat,
+        "insurance_request": exchange.request_redeem(INSURER, half).gas,
+        "insurance_redeem_part": exchange.redeem(INSURER, half // 2).gas,
+        "insurance_redeem_all": exchange.redeem(INSURER, half - half // 2).gas,
+    }
 
 
 CASES = [
@@ -109,6 +141,8 @@ CASES = [
     fill_open,
     fill_increase,
     fill_close,
+    fill_batch,
+    liquidate,
     settle,
     cancel,
     insurance,

@@ -31,15 +31,14 @@ class Market:
 
 def deploy(chain: ApeChain, **parameters: int) -> Market:
     """The contracts in the order of their addresses, one second each."""
-    vault_parameters = VaultParameters()
     token = chain.deploy("MockToken", 6)
     feed = chain.deploy("MockAggregator", 18, MARK)
-    market_address = chain.next_address(DEPLOYER, skip=1)
-    vault = chain.deploy(
-        "InsuranceVault", token.address, market_address, vault_parameters.draw_cap, vault_parameters.draw_window
-    )
-    terms = MarketParameters(**parameters).as_tuple()
-    market = chain.deploy("PerpetualMarket", token.address, feed.address, vault.address, terms)
+    trading = chain.deploy("TradingLogic")
+    market_address = chain.next_address(DEPLOYER, skip=2)
+    vault = chain.deploy("InsuranceVault", token.address, market_address, *VaultParameters().as_tuple())
+    book = chain.deploy("OrderBook", market_address)
+    contracts = [contract.address for contract in (token, feed, vault, book, trading)]
+    market = chain.deploy("PerpetualMarket", *contracts, MarketParameters(**parameters).as_tuple())
     return Market(token, feed, vault, market)
 
 

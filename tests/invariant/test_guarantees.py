@@ -11,14 +11,15 @@ from prorata.parameters import MarketParameters
 from prorata.revm_chain import RevmChain
 from prorata.twin import MAX_DIFFERENCE, Twin
 from prorata.units import SHORT, WAD
+from tests.moves import travel
 
 MARK = 1000 * WAD
 WHALE, TRADER, FRIEND = 1, 2, 3
 
 
-def market(margins: list[int], sizes: list[int], is_long: bool, fee_rate: int = 0) -> Twin:
+def market(margins: list[int], sizes: list[int], is_long: bool, **parameters: int) -> Twin:
     """A whale against traders of the other side; margins in thousandths of their notional, sizes in units."""
-    twin = Twin(RevmChain(), MARK, len(sizes) + 1, MarketParameters(fee_rate=fee_rate))
+    twin = Twin(RevmChain(), MARK, len(sizes) + 1, MarketParameters(**{"fee_rate": 0, **parameters}))
     twin.deposit(WHALE, sum(sizes) * MARK * 50)
     for trader, (margin, size) in enumerate(zip(margins, sizes, strict=True), start=2):
         twin.deposit(trader, MARK * size * margin // 1000)
@@ -82,6 +83,24 @@ class TestNoKeeperNeeded:
         assert all(receipt.deficit == 0 for receipt in twin.receipts)
         twin.check()
 
+    @settings(max_examples=60, deadline=None)
+    @given(
+        margins=st.lists(st.integers(51, 200), min_size=4, max_size=4),
+        sizes=st.lists(st.integers(1, 30), min_size=4, max_size=4),
+        is_long=st.booleans(),
+        path=st.lists(st.integers(100, 4_000), min_size=1, max_size=6),
+        calls=st.integers(1, 40),
+    )
+    def test_no_deficit_on_any_path_if_steps_are_that_small(self, margins, sizes, is_long, path, calls):
+        """The price may do what it will, and nobody need be there to follow it: the step limit does."""
+        twin = market(margins, sizes, is_long, max_price_step=MarketParameters().closeout_margin)
+        for per_mille in path:
+            twin.set_price(twin.index_price * per_mille // 1000)
+            for _ in range(calls):
+                twin.settle()
+        assert all(receipt.deficit == 0 for receipt in twin.receipts)
+        twin.check()
+
     def test_just_outside_there_is_one(self):
         """A margin of 10 %, a fall of 8 % that leaves 2 %, and one of 3 points more: a point is missing, and the wei by
         which the account's debt was rounded up when it was filed."""
@@ -105,8 +124,7 @@ class TestScaledExactness:
         twin.settle()
         scale = twin.exchange.side(SHORT).scale
         assert scale == WAD // 3
-        twin.set_price(MARK * 2)
-        twin.settle()
+        travel(twin, MARK * 2)
         found = twin.check()
         assert 0 < found.max_favour <= MAX_DIFFERENCE
         assert found.dust >= 0

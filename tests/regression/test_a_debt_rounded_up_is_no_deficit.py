@@ -17,7 +17,7 @@ initializes: settlement[buckets := buckets, sides := sides]
 
 @deploy
 def __init__():
-    sides.__init__(10**21)
+    sides._begin(10**21)
 
 gross: public(uint256)
 deficit: public(uint256)
@@ -31,10 +31,10 @@ def lose(debt: uint256):
     state.sides[0].top = buckets._upper_edge(119, 0)
     state.sides[1].shares = 1
     terms: settlement.Terms = settlement.Terms(
-        closeout_margin=10**16, max_buckets=1, max_words=1, insurance=IInsuranceVault(self)
+        closeout_margin=10**16, max_buckets=1, max_words=1, cooloff=0, insurance=IInsuranceVault(self)
     )
-    step: settlement.Step = settlement._towards(10**21, 10**21 - 1)
-    plan: settlement.Plan = settlement._plan(state, terms, step)
+    step: settlement.Step = settlement._towards(state, 10**21 - 1, 10**21 - 1)
+    plan: settlement.Plan = settlement._plan(state, terms, step, max_value(int256))
     self.gross = plan.gross
     self.deficit = plan.deficit
 

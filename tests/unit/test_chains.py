@@ -127,7 +127,7 @@ def history(chain: EmbeddedChain) -> list[Any]:
         lambda: exchange.preview(880 * WAD),
         lambda: exchange.settle(),
         lambda: chain.deploy("MockToken", 6, sender=3).address,
-        lambda: chain.deploy("InsuranceVault", exchange.token.address, exchange.market.address, 0, 1),
+        lambda: chain.deploy("InsuranceVault", exchange.token.address, exchange.market.address, 0, 1, 1, 1),
         lambda: chain.next_address(0),
     ]
     for step in steps:
@@ -155,7 +155,7 @@ class TestTheSame:
         }
         transactions = [step for step in seen if isinstance(step, tuple) and isinstance(step[1], list)]
         names = {name for _, logs in transactions for _, name, _ in logs}
-        assert {"Deposited", "OrderFilled", "AccountUpdated", "Settled", "BucketClosed"} <= names
+        assert {"Deposited", "Traded", "AccountUpdated", "Settled", "BucketClosed"} <= names
 
     def test_accounts_on_both(self) -> None:
         boa, revm = BoaChain(), RevmChain()

@@ -20,10 +20,20 @@ from hypothesis import strategies as st
 from prorata.abi import Interface, revert_reason
 from prorata.chain import Log, Reverted
 from prorata.embedded import CONTRACTS, compile_contract
-from prorata.orders import ZERO_ADDRESS, Order
+from prorata.orders import Order
 from prorata.parameters import MarketParameters, VaultParameters
 from prorata.receipts import Receipt, receipts_in
-from prorata.units import INDEX_UNIT, LONG, MAX_PRICE, MIN_PRICE, SHORT, WAD, from_wad, to_wad
+from prorata.units import (
+    INDEX_UNIT,
+    LONG,
+    MAX_PRICE,
+    MIN_PRICE,
+    SHORT,
+    WAD,
+    ZERO_ADDRESS,
+    from_wad,
+    to_wad,
+)
 
 MAKER_KEY = "0x" + "11" * 32
 MARKET = to_checksum_address("0x" + "ab" * 20)
@@ -93,7 +103,7 @@ class TestParameters:
         assert [field.name for field in fields(MarketParameters)] == [part["name"] for part in components]
 
     def test_become_a_tuple_in_order(self) -> None:
-        numbers = range(101, 101 + len(fields(MarketParameters)))
+        numbers: Any = range(101, 101 + len(fields(MarketParameters)))
         assert MarketParameters(*numbers).as_tuple() == tuple(numbers)
 
     def test_default_to_what_the_documents_say(self) -> None:
@@ -104,6 +114,22 @@ class TestParameters:
         ]
         assert percents == [5, Fraction(5, 2), 1, Fraction(1, 10)]
         assert (v.draw_cap, v.draw_window) == (WAD // 2, 24 * 3600)
+
+    def test_default_to_a_market_that_shows_only_what_a_scenario_turns_on(self) -> None:
+        p = MarketParameters()
+        assert (p.max_price_step, p.step_interval) == (WAD // 2, 0)  # as far as the contracts allow, as often as called
+        assert (p.max_funding, p.margin_slope, p.oi_multiple, p.cooloff, p.guardian) == (0, 0, 0, 0, ZERO_ADDRESS)
+
+    def test_guarded_turns_all_of_it_on_and_is_gap_safe(self) -> None:
+        p, off = MarketParameters.guarded(), MarketParameters()
+        assert max(p.max_price_step, p.max_funding) <= p.closeout_margin
+        for name in ("step_interval", "max_funding", "margin_slope", "oi_multiple", "cooloff"):
+            assert getattr(p, name) > getattr(off, name)
+
+    def test_guarded_but_for_what_is_said_otherwise(self) -> None:
+        assert MarketParameters.guarded(cooloff=7, fee_rate=0) == replace(
+            MarketParameters.guarded(), cooloff=7, fee_rate=0
+        )
 
     def test_do_not_change(self) -> None:
         with pytest.raises(FrozenInstanceError):
@@ -125,7 +151,7 @@ class TestOrder:
         assert (order.salt, order.nonce, order.reduce_only, order.taker) == (0, 0, False, "0x" + "0" * 40)
 
     def test_fields_are_the_contract_s(self) -> None:
-        interface, _ = compile_contract("PerpetualMarket")
+        interface, _ = compile_contract("OrderBook")
         (fill,) = [entry for entry in interface._abi if entry.get("name") == "fill"]
         assert [field.name for field in fields(Order)] == [part["name"] for part in fill["inputs"][0]["components"]]
 

@@ -1,20 +1,26 @@
-"""Price paths: every refusal by name, every published figure where it was published, and round trips."""
+"""Price paths: every refusal by name, every published figure where it was published, and round trips; then what each
+defence does to a run along one (`ape run shock`), with the numbers that the design gives."""
 
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+from io import StringIO
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
+from prorata import report
+from prorata.parameters import MarketParameters
+from prorata.revm_chain import RevmChain
 from prorata.scenarios import (
     NOTE_KEYS,
     SCENARIOS,
@@ -27,7 +33,8 @@ from prorata.scenarios import (
     named,
     shock,
 )
-from prorata.units import MAX_PRICE, MIN_PRICE, to_wad
+from prorata.simulation import LATE_POINTS, MAX_SETTLEMENTS, Run, Setup, simulate
+from prorata.units import MAX_PRICE, MIN_PRICE, WAD, to_wad
 
 HEAD = "timestamp,price\n"
 LOWEST, HIGHEST = Decimal(MIN_PRICE).scaleb(-18), Decimal(MAX_PRICE).scaleb(-18)
@@ -364,3 +371,432 @@ class TestShock:
         with pytest.raises(PathError, match=reason) as caught:
             shock(kind, Decimal(fraction), Decimal(start))
         assert len(str(caught.value).splitlines()) == 1
+
+
+# --------------------------------------------------------------------------------------------------------------- runs
+
+
+def path_of(*points: tuple[int, str]) -> PricePath:
+    return PricePath("test", tuple(PricePoint(time, Decimal(price)) for time, price in points))
+
+
+#: One fall of a tenth, an hour after the start.
+FALL = path_of((0, "1000"), (3600, "900"))
+#: Down by half a per cent a minute: slow enough for keepers that are late.
+SLIDE = path_of(*((60 * step, str(1000 - 5 * step)) for step in range(14)))
+
+
+def run_along(path: PricePath, parameters: dict[str, int] | None = None, **setup: Any) -> Run:
+    """A run on a fresh chain, every guarantee held; 8 traders and a leverage up to 19 unless `setup` says otherwise."""
+    wanted = {"traders": 8, "leverage": Decimal(19), "insurance": 0, "seed": 2, **setup}
+    run = simulate(RevmChain(), Setup(path, parameters=MarketParameters(**(parameters or {})), **wanted))
+    assert run.holds, run.violation
+    return run
+
+
+def marks(run: Run) -> list[Decimal]:
+    return [Decimal(row.receipt.mark_after).scaleb(-18) for row in run.price_moves]
+
+
+def opened(run: Run) -> int:
+    """Open interest after the set-up, size, 18 digits."""
+    assert sum(trader.size for trader in run.traders if trader.is_long) * 2 == sum(t.size for t in run.traders)
+    return sum(trader.size for trader in run.traders) // 2
+
+
+class TestStep:
+    STEP = to_wad("0.04")
+
+    def test_the_mark_follows_in_steps(self) -> None:
+        run = run_along(FALL, {"max_price_step": self.STEP})
+        assert marks(run) == [960, Decimal("921.6"), 900]  # 4 % of the mark at a time, and what is left
+        assert [row.receipt.index_price for row in run.settlements] == [900 * WAD] * 3
+        assert [row.limited for row in run.settlements] == [True, True, False]
+        assert [row.mode for row in run.settlements] == ["catch-up", "catch-up", "active"]
+        assert [row.time for row in run.settlements] == [3600, 3601, 3602]  # no interval: a block each
+
+    def test_an_interval_takes_time_of_the_path(self) -> None:
+        run = run_along(FALL, {"max_price_step": self.STEP, "step_interval": 600})
+        assert marks(run) == [960, Decimal("921.6"), 900]
+        assert [row.time for row in run.settlements] == [3600, 4200, 4800]
+
+    def test_a_price_that_comes_first_is_followed_when_the_interval_is_over(self) -> None:
+        path = path_of((0, "1000"), (3600, "900"), (4300, "880"))
+        run = run_along(path, {"max_price_step": self.STEP, "step_interval": 600})
+        assert marks(run) == [960, Decimal("921.6"), Decimal("884.736"), 880]
+        assert [(row.point, row.time) for row in run.settlements] == [(1, 3600), (1, 4200), (2, 4800), (2, 5400)]
+        assert [row.receipt.index_price // WAD for row in run.settlements] == [900, 900, 880, 880]
+
+    def test_an_interval_that_ends_when_the_price_is_due_is_used(self) -> None:
+        due = {"max_price_step": self.STEP, "step_interval": 600}
+        points = {
+            at: [row.point for row in run_along(path_of((0, "1000"), (3600, "900"), (at, "890")), due).settlements][:2]
+            for at in (4201, 4202, 4203)
+        }
+        # The settlement is mined at 4200 of the path, two blocks after the second that the price counts from.
+        assert points == {4201: [1, 2], 4202: [1, 1], 4203: [1, 1]}
+
+    def test_a_long_interval_outlasts_an_answer_of_the_oracle(self) -> None:
+        run = run_along(FALL, {"max_price_step": self.STEP, "step_interval": 4000})  # stale after an hour
+        assert marks(run)[-1] == 900
+        assert run.mode == "active"
+
+    def test_settlements_after_a_price_are_bounded(self) -> None:
+        run = run_along(FALL, {"max_price_step": to_wad("0.0001")})
+        assert len(run.settlements) == MAX_SETTLEMENTS
+        assert marks(run)[-1] == pytest.approx(1000 * Decimal("0.9999") ** MAX_SETTLEMENTS)
+        assert run.mode == "catch-up"
+
+    def test_without_it_every_price_is_settled_in_its_second(self) -> None:
+        run = run_along(SLIDE)
+        assert [(row.point, row.time) for row in run.settlements] == [(step, 60 * step) for step in range(1, 14)]
+        assert marks(run) == [point.price for point in SLIDE.points[1:]]
+        assert not any(row.limited or row.stopped or row.receipt.adl_shortfall for row in run.settlements)
+
+    def test_who_is_deleveraged_at_a_lagging_mark_is_told_what_he_misses(self) -> None:
+        run = run_along(FALL, {"max_price_step": self.STEP})
+        missed = 0
+        for row in run.settlements:
+            gap = row.receipt.mark_after - row.receipt.index_price
+            assert abs(row.receipt.bonus + row.receipt.adl_shortfall - row.receipt.closed_size * gap // WAD) <= 10**4
+            missed += row.receipt.adl_shortfall
+        assert missed > WAD
+        assert int(report.report_json(run)["totals"]["adl_shortfall"]) == missed
+
+    def test_a_stop_by_the_budget_is_no_limit(self) -> None:
+        run = run_along(path_of((0, "1000"), (3600, "850")), {"max_buckets": 1})
+        assert run.settlements[0].stopped and not run.settlements[-1].stopped
+        assert not any(row.limited for row in run.settlements)
+        assert marks(run)[-1] == 850
+
+
+class TestGapSafe:
+    def test_a_gap_safe_market_has_no_deficit_and_says_so(self) -> None:
+        run = run_along(FALL, {"max_price_step": WAD // 100})
+        assert run.guarantees == {"S1": True, "S2": True, "S3": True, "S8": True}
+        assert sum(len(row.closed) for row in run.settlements) > 0
+        assert sum(row.receipt.deficit for row in run.settlements) == 0
+
+    @pytest.mark.parametrize("step", [WAD // 100 + 1, WAD // 2])
+    def test_any_other_market_promises_nothing(self, step: int) -> None:
+        run = run_along(path_of((0, "1000"), (60, "999.9")), {"max_price_step": step})
+        assert run.guarantees.keys() == {"S1", "S2", "S3"}
+
+    def test_a_deficit_where_there_must_be_none_ends_the_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Boastful(RevmChain):
+            def call(self, contract: Any, function: str, *arguments: Any) -> Any:
+                return True if function == "is_gap_safe" else super().call(contract, function, *arguments)
+
+        run = simulate(Boastful(), Setup(FALL, 8, Decimal(19), 0, 2))
+        assert run.guarantees == {"S1": True, "S2": True, "S3": True, "S8": False}
+        assert run.violation.startswith(f"S8: deficit {run.settlements[-1].receipt.deficit} wei")
+        assert not run.holds
+
+
+class TestKeepers:
+    def test_nobody_liquidates_without_them(self) -> None:
+        run = run_along(SLIDE)
+        assert run.keeper is None and not run.liquidations
+        assert any(trader.closed for trader in run.traders)
+
+    def test_a_prompt_one_saves_winners_from_being_deleveraged(self) -> None:
+        alone, kept = run_along(SLIDE), run_along(SLIDE, keepers="prompt")
+        assert sum(row.receipt.closed_size for row in alone.settlements) > 0
+        assert sum(row.receipt.closed_size for row in kept.settlements) == 0
+        assert not kept.refused
+
+    def test_its_books(self) -> None:
+        run = run_along(SLIDE, keepers="prompt")
+        assert run.keeper is not None and run.keeper.number == 9
+        assert run.keeper.deposited == sum(trader.deposited for trader in run.traders) // 2
+        taken = 0
+        worth = Fraction(run.keeper.deposited)
+        for one in run.liquidations:
+            notional = Fraction(one.size * one.price, WAD)
+            assert one.fee == -(-notional // 100)  # 1 %, half of it to the keeper
+            assert one.reward == one.fee // 2
+            taken += one.size
+            worth += one.reward + Fraction(one.size * (935 * WAD - one.price), WAD)
+        assert run.keeper.is_long and abs(run.keeper.size - taken) <= len(run.liquidations)
+        # Longs alone were taken over, so no deleverage touched them.
+        assert abs(run.keeper.equity - worth) <= 10**5
+        found = report.report_json(run)
+        assert int(found["keeper"]["profit"]) == run.keeper.equity - run.keeper.deposited
+        assert found["keeper"]["liquidations"] == len(found["liquidations"]) == len(run.liquidations)
+
+    def test_a_late_one_comes_two_prices_after_it_saw(self) -> None:
+        first = {}
+        for keepers in ("prompt", "late"):
+            run = run_along(SLIDE, keepers=keepers)
+            account = run.liquidations[0].account
+            first[keepers] = (account, run.liquidations[0].point)
+        assert first["late"] == (first["prompt"][0], first["prompt"][1] + LATE_POINTS)
+
+    def test_a_late_one_forgets_who_recovered(self) -> None:
+        seen = run_along(SLIDE, keepers="prompt").liquidations[0].point
+        falling = list(SLIDE.points[: seen + 1])
+        low = falling[-1].price
+        prices = [low + 20, low, low, low]  # seen again at the second of these: due at the fourth
+        path = PricePath("test", (*falling, *(PricePoint(6000 + 60 * at, one) for at, one in enumerate(prices))))
+        run = run_along(path, keepers="late")
+        assert run.liquidations[0].point == seen + 4
+
+    def test_they_act_in_catch_up_between_two_settlements(self) -> None:
+        run = run_along(FALL, {"max_price_step": WAD // 100, "step_interval": 12}, keepers="prompt")
+        assert run.liquidations
+        assert all(900 * WAD < one.price < 1000 * WAD for one in run.liquidations)
+        assert {(one.time - 3600) // 12 for one in run.liquidations} <= set(range(11))
+
+    def test_in_catch_up_they_wait_for_both_marks(self) -> None:
+        """The mark falls to 960 with the index at 900; when that jumps to 995, nobody is below at the index."""
+        path = path_of((0, "1000"), (3600, "900"), (3648, "995"))
+        parameters = {"max_price_step": WAD // 100, "step_interval": 12}
+        run = run_along(path, parameters, keepers="late")
+        assert not run.liquidations and not run.refused
+        assert min(marks(run)) < 965  # some were below maintenance at the mark
+
+    def test_a_liquidation_that_settles_is_in_the_story(self) -> None:
+        """With no interval every liquidation makes a step of its own; marks follow one another without a gap."""
+        run = run_along(FALL, {"max_price_step": WAD // 100}, keepers="prompt")
+        assert run.liquidations
+        receipts = [row.receipt for row in run.price_moves]
+        assert all(one.mark_after == two.mark_before for one, two in pairwise(receipts))
+        assert marks(run)[-1] == 900
+
+    def test_what_they_cannot_take_over_is_counted(self) -> None:
+        path = path_of((0, "1000"), *((60 * at, str(1000 - 9 * at)) for at in range(1, 60)))
+        run = run_along(path, keepers="prompt", traders=30)
+        assert run.keeper is not None and run.keeper.closed
+        assert run.refused.keys() == {"margin: below initial"}
+
+
+class TestFunding:
+    def test_longs_pay_the_premium_of_the_set_up_as_it_decays(self) -> None:
+        eight_hours = 28_800
+        run = run_along(path_of((0, "1000"), (eight_hours, "1000")), {"max_funding": WAD // 400})
+        (row,) = run.settlements
+        assert row.receipt.funding and row.receipt.loser == 0
+        assert row.receipt.mark_before == row.receipt.mark_after == 1000 * WAD
+        # Two fees of 0.05 % of what was opened at 1000; all but 1/e is paid, less what the set-up's seconds took.
+        premium = opened(run) * 1000 // 1000
+        assert row.receipt.gross / premium == pytest.approx(1 - (1 - 1 / eight_hours) ** eight_hours, rel=1e-3)
+        assert row.receipt.gross < premium * (1 - (1 - 1 / eight_hours) ** eight_hours)
+        assert int(report.report_json(run)["totals"]["funding_paid"]) == row.receipt.gross
+
+    def test_precedes_the_price_move_in_the_same_transaction(self) -> None:
+        run = run_along(FALL, {"max_funding": WAD // 400})
+        funding, fall = run.settlements
+        assert funding.receipt.funding and not fall.receipt.funding
+        assert (funding.gas, funding.time) == (0, fall.time)
+        assert funding.receipt.gross < fall.receipt.gross // 100
+
+    def test_off_by_default(self) -> None:
+        assert not any(row.receipt.funding for row in run_along(SLIDE).settlements)
+
+
+class TestCooloff:
+    PATH = path_of((0, "1000"), (3600, "880"), (7000, "879"), (7300, "878"))
+
+    def test_a_haircut_shuts_out_new_risk_for_a_while(self) -> None:
+        run = run_along(self.PATH, {"cooloff": 3600})
+        assert run.settlements[0].receipt.haircut >= WAD // 10_000
+        assert not any(row.receipt.deficit for row in run.settlements[1:])
+        assert [row.mode for row in run.settlements] == ["reduce-only", "reduce-only", "active"]
+
+    def test_off_by_default(self) -> None:
+        run = run_along(self.PATH)
+        assert run.settlements[0].receipt.haircut >= WAD // 10_000
+        assert {row.mode for row in run.settlements} == {"active"}
+
+
+class TestNewRisk:
+    """With two traders there is one fill: the largest 64th part of what they want that the market takes."""
+
+    PATH = path_of((0, "1000"), (60, "1001"))
+
+    @pytest.fixture(scope="class")
+    def wish(self) -> int:
+        return opened(run_along(self.PATH, traders=2))
+
+    def fill(self, insurance: int, **parameters: int) -> tuple[int, Run]:
+        run = run_along(self.PATH, parameters, traders=2, insurance=insurance)
+        return opened(run), run
+
+    def test_open_interest_is_capped_by_insurance(self, wish: int) -> None:
+        size, _ = self.fill(500, oi_multiple=20 * WAD)
+        part = max(part for part in range(65) if wish * part // 64 * 1000 <= 10_000 * WAD)
+        assert 0 < part < 64
+        assert size == wish * part // 64
+
+    def test_a_cap_that_nobody_reaches_changes_nothing(self, wish: int) -> None:
+        assert self.fill(10_000, oi_multiple=20 * WAD)[0] == wish
+
+    def test_initial_margin_grows_with_open_interest_over_insurance(self, wish: int) -> None:
+        insurance, slope = 500, Fraction(1, 50)
+        size, run = self.fill(insurance, margin_slope=WAD // 50)
+
+        def fits(size: Fraction) -> bool:
+            notional = size * 1000
+            ratio = Fraction(5, 100) + slope * notional / insurance
+            return all(
+                Fraction(trader.deposited, WAD) - notional * Fraction(5, 10_000) >= notional * ratio
+                for trader in run.traders
+            )
+
+        part = max(part for part in range(65) if fits(Fraction(wish * part // 64, WAD)))
+        assert 0 < part < 64
+        assert size == wish * part // 64
+
+    def test_many_traders_stay_below_the_cap(self) -> None:
+        size = opened(run_along(FALL, {"oi_multiple": 5 * WAD}, insurance=1000, traders=20))
+        fees = size * 1000 // 1000  # both fees, which are insurance too
+        assert size * 1000 <= 5 * (1000 * WAD + fees)
+        assert size * 1000 >= 4500 * WAD
+
+
+class TestDeadOracle:
+    PATH = path_of((0, "1000"), (600, "950"), (1200, "900"), (1800, "100"))
+
+    @pytest.fixture(scope="class")
+    def ended(self) -> Run:
+        parameters = {"max_price_step": WAD // 100, "step_interval": 600}
+        return run_along(self.PATH, parameters, keepers="prompt", insurance=700, oracle_dies_at=2)
+
+    def test_everybody_leaves_to_the_last_wei(self, ended: Run) -> None:
+        assert ended.final is not None and ended.wind_down is not None
+        assert ended.final.sum_equity == 0
+        assert ended.final.token_balance == ended.final.owed + ended.final.dust
+        assert all(trader.equity == 0 for trader in ended.everybody)
+        assert ended.wind_down.withdrawn == sum(trader.withdrawn for trader in ended.everybody)
+        put_in = sum(trader.deposited for trader in ended.everybody) + 700 * WAD
+        assert ended.wind_down.withdrawn + ended.final.vault + ended.final.dust == put_in
+        assert ended.wind_down.still_open == 0
+
+    def test_at_the_last_price_it_said(self, ended: Run) -> None:
+        assert ended.wind_down is not None
+        assert ended.wind_down.price == 900 * WAD
+        assert ended.mode == "closed"
+        assert ended.settlements[-1].receipt.mark_after == 900 * WAD
+
+    def test_after_staleness_and_grace(self, ended: Run) -> None:
+        assert ended.wind_down is not None
+        # Said at 1200, stale an hour later, a day of grace; a block for the answer and one for each call.
+        assert ended.wind_down.time == 1200 + 3600 + 86_400
+        closed = [row.time for row in ended.settlements if row.mode == "closed"]
+        alive = [row.time for row in ended.settlements if row.mode != "closed"]
+        assert max(alive) <= 1200 + 3600 < ended.wind_down.time < min(closed)
+
+    def test_in_the_report(self, ended: Run) -> None:
+        assert ended.wind_down is not None
+        found = report.report_json(ended)
+        assert found["oracle_dies_at"] == 2
+        assert found["wind_down"] == {
+            "time": ended.wind_down.time,
+            "price": str(900 * WAD),
+            "withdrawn": str(ended.wind_down.withdrawn),
+            "still_open": 0,
+        }
+        assert found["mode"] == "closed"
+        assert sum(int(trader["withdrawn"]) for trader in [*found["traders_final"], found["keeper"]]) == int(
+            found["wind_down"]["withdrawn"]
+        )
+
+
+class TestReport:
+    ALL = MarketParameters.guarded(step_interval=60)
+
+    @pytest.fixture(scope="class")
+    def guarded(self) -> Run:
+        setup = Setup(FALL, 8, Decimal(19), 2000, 2, self.ALL, "prompt")
+        run = simulate(RevmChain(), setup)
+        assert run.holds, run.violation
+        return run
+
+    @staticmethod
+    def printed(run: Run) -> str:
+        out = StringIO()
+        report.show(run, Console(width=300, file=out))
+        return out.getvalue()
+
+    def test_json_of_a_settlement(self, guarded: Run) -> None:
+        found = report.report_json(guarded)
+        assert len(found["settlements"]) == len(guarded.settlements)
+        for row, settlement in zip(found["settlements"], guarded.settlements, strict=True):
+            assert row["price"] == str(settlement.receipt.mark_after)
+            assert row["index_price"] == str(900 * WAD)
+            assert row["bonus"] == str(settlement.receipt.bonus)
+            assert row["adl_shortfall"] == str(settlement.receipt.adl_shortfall)
+            assert row["funding"] is settlement.receipt.funding
+            assert row["limited"] is (not row["funding"] and row["price"] != row["index_price"])
+            assert row["stopped"] is False
+            if not row["funding"]:  # whose mode is that after the move of the price in the same transaction
+                assert row["mode"] == ("catch-up" if row["price"] != row["index_price"] else "active")
+        assert {row["funding"] for row in found["settlements"]} == {True, False}
+        assert found["guarantees"]["S8"] is True
+
+    def test_json_of_the_parameters(self, guarded: Run) -> None:
+        parameters = report.report_json(guarded)["parameters"]
+        assert parameters["max_price_step"] == str(WAD // 100)
+        assert parameters["oi_multiple"] == str(20 * WAD)
+        assert parameters["step_interval"] == 60
+        assert parameters["cooloff"] == 3600
+        assert parameters.keys() == MarketParameters.__dataclass_fields__.keys()
+
+    def test_json_totals_add_up(self, guarded: Run) -> None:
+        found = report.report_json(guarded)
+        rows = found["settlements"]
+        for total, key in (("adl_shortfall", "adl_shortfall"), ("socialized", "socialized"), ("bonus", "bonus")):
+            assert int(found["totals"][total]) == sum(int(row[key]) for row in rows)
+        assert int(found["totals"]["insurance_drawn"]) == sum(int(row["covered"]) for row in rows)
+        assert int(found["totals"]["funding_paid"]) == sum(int(row["gross"]) for row in rows if row["funding"]) > 0
+
+    def test_money_adds_up_with_the_keeper(self, guarded: Run) -> None:
+        assert guarded.final is not None
+        assert guarded.final.sum_equity == sum(trader.equity for trader in guarded.everybody)
+        put_in = sum(trader.deposited for trader in guarded.everybody) + 2000 * WAD
+        assert guarded.final.sum_equity + guarded.final.vault + guarded.final.dust == put_in
+
+    def test_one_line_a_price_with_its_settlements_added_up(self, guarded: Run) -> None:
+        (row,) = report.rows(guarded)
+        assert row.price_moves == len(guarded.price_moves) == 11  # 1000 * 0.99^11 < 900
+        assert row.total("gross") == sum(move.receipt.gross for move in guarded.price_moves)
+        assert row.funding == sum(move.receipt.gross for move in guarded.settlements if move.receipt.funding)
+        assert row.losers == "longs"
+        assert not row.lags
+
+    def test_funding_that_shorts_pay_is_negative(self, guarded: Run) -> None:
+        receipt = next(move.receipt for move in guarded.settlements if move.receipt.funding)
+        assert report.funding_paid(receipt) == receipt.gross
+        assert report.funding_paid(replace(receipt, loser=1)) == -receipt.gross
+        assert report.funding_paid(replace(receipt, funding=False)) == 0
+
+    def test_columns_only_where_they_say_something(self, guarded: Run) -> None:
+        extra = ("moves", "bonus", "ADL short", "funding", "index", "mode")
+        plain = self.printed(run_along(path_of((0, "1000"), (60, "880"))))
+        head = plain.splitlines()[1]
+        assert not any(word in head for word in extra)
+        assert all(word in head for word in ("deficit", "covered", "socialized", "haircut", "open interest"))
+        assert not any(word in plain for word in ("Keeper", "Winners bear", "Funding paid", "Wound down", "Mode"))
+        shown = self.printed(guarded)
+        assert all(word in shown for word in ("moves", "funding", "Keeper: #9", "Funding paid", "S8 holds"))
+        assert not any(word in shown.splitlines()[1] for word in ("deficit", "haircut", "index", "mode"))
+
+    def test_a_lagging_mark_shows_index_and_mode(self) -> None:
+        path = path_of((0, "1000"), (3600, "900"), (3610, "899"))
+        shown = self.printed(run_along(path, {"max_price_step": WAD // 100, "step_interval": 600}))
+        head, first = shown.splitlines()[1:3]
+        assert "index" in head and "mode" in head and "ADL" in head
+        assert "990.000" in first or "990" in first
+        assert "900" in first and "catch-up" in first
+
+    def test_lines_fit(self) -> None:
+        parameters = {"max_price_step": WAD // 50, "step_interval": 60, "max_funding": WAD // 400, "cooloff": 9999}
+        run = run_along(load_named("black-thursday-2020"), parameters, keepers="prompt", traders=12, insurance=100)
+        table = self.printed(run).split("Solvency")[0]
+        assert max(len(line.rstrip()) for line in table.splitlines()) <= 140
+
+    def test_the_picture_is_drawn_if_the_mark_moved(self, guarded: Run, tmp_path: Path) -> None:
+        assert [written.name for written in report.write(guarded, tmp_path)] == ["report.json", "waterfall.png"]
+        still = run_along(path_of((0, "1000"), (60, "1000")), {"max_funding": WAD // 400})
+        assert [written.name for written in report.write(still, tmp_path / "still")] == ["report.json"]
+        assert "funding" in self.printed(still)

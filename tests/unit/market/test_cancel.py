@@ -10,8 +10,8 @@ import pytest
 
 from prorata.chain import Transaction
 from prorata.exchange import Exchange
-from prorata.orders import ZERO_ADDRESS, Order
-from prorata.units import WAD
+from prorata.orders import Order
+from prorata.units import WAD, ZERO_ADDRESS
 
 ExchangeFactory = Callable[..., Exchange]
 Refused = Callable[..., AbstractContextManager[None]]
@@ -34,23 +34,23 @@ def funded(exchange: Exchange) -> Exchange:
 
 
 def cancel(exchange: Exchange, order: Order, sender: int = MAKER) -> Transaction:
-    return exchange.chain.transact(exchange.market, "cancel", order.as_tuple(), sender=sender)
+    return exchange.chain.transact(exchange.order_book, "cancel", order.as_tuple(), sender=sender)
 
 
 def cancel_all(exchange: Exchange, min_nonce: int, sender: int = MAKER) -> Transaction:
-    return exchange.chain.transact(exchange.market, "cancel_all", min_nonce, sender=sender)
+    return exchange.chain.transact(exchange.order_book, "cancel_all", min_nonce, sender=sender)
 
 
 def min_nonce(exchange: Exchange, trader: int) -> int:
-    return int(exchange.chain.call(exchange.market, "min_nonce", exchange.chain.address(trader)))
+    return int(exchange.chain.call(exchange.order_book, "min_nonce", exchange.chain.address(trader)))
 
 
 def digest(exchange: Exchange, order: Order) -> bytes:
-    return bytes(exchange.chain.call(exchange.market, "hash_order", order.as_tuple()))
+    return bytes(exchange.chain.call(exchange.order_book, "hash_order", order.as_tuple()))
 
 
 def filled(exchange: Exchange, order: Order) -> int:
-    return int(exchange.chain.call(exchange.market, "filled", digest(exchange, order)))
+    return int(exchange.chain.call(exchange.order_book, "filled", digest(exchange, order)))
 
 
 class TestCancel:

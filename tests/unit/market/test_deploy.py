@@ -53,32 +53,60 @@ def __init__(market: address, asset: address):
 """
 
 
+# Says whatever the market wants to hear of its order book.
+YES_BOOK = """
+# pragma version 0.4.3
+market: public(address)
+
+@deploy
+def __init__(market: address):
+    self.market = market
+"""
+
+
 def deploy_market(
-    chain: EmbeddedChain, token: Contract, feed: Contract, insurance: Contract, parameters: MarketParameters
+    chain: EmbeddedChain,
+    token: Contract,
+    feed: Contract,
+    insurance: Contract,
+    parameters: MarketParameters,
+    book: Contract | None = None,
 ) -> Contract:
-    return chain.deploy("PerpetualMarket", token.address, feed.address, insurance.address, parameters.as_tuple())
+    """A market; with an order book of its own in the transaction before, unless one is given."""
+    book = book or deploy_book(chain)
+    trading = chain.at("TradingLogic", token.address)  # nothing is asked of it before the first trade
+    contracts = (token, feed, insurance, book, trading)
+    return chain.deploy("PerpetualMarket", *(contract.address for contract in contracts), parameters.as_tuple())
+
+
+def deploy_book(chain: EmbeddedChain, skip: int = 0) -> Contract:
+    """An order book for the market that is deployed `skip` deployments after it."""
+    return chain.deploy("OrderBook", chain.next_address(0, skip=1 + skip))
 
 
 def deploy_vault(chain: EmbeddedChain, token: Contract, skip: int = 0) -> Contract:
-    """A vault for the market that is deployed `skip` deployments after it."""
-    parameters = VaultParameters()
-    market = chain.next_address(0, skip=1 + skip)
-    return chain.deploy("InsuranceVault", token.address, market, parameters.draw_cap, parameters.draw_window)
+    """A vault for the market that is deployed `skip` deployments after its order book, which comes next."""
+    market = chain.next_address(0, skip=2 + skip)
+    return chain.deploy("InsuranceVault", token.address, market, *VaultParameters().as_tuple())
 
 
 def test_is_fixed_as_told(each_twin: Callable[..., Twin]) -> None:
-    exchange = each_twin(fee_rate=WAD // 1234, max_buckets=77, draw_cap=WAD // 3, draw_window=4321).exchange
+    vault = {"draw_cap": WAD // 3, "draw_window": 4321, "redeem_cooldown": 567, "redeem_window": 89}
+    exchange = each_twin(fee_rate=WAD // 1234, max_buckets=77, **vault).exchange
     chain, addresses = exchange.chain, exchange.addresses
     assert chain.call(exchange.market, "TOKEN") == addresses.token
     assert chain.call(exchange.market, "INSURANCE") == addresses.vault
     assert chain.call(exchange.market, "feed") == addresses.feed
+    assert chain.call(exchange.market, "ORDER_BOOK") == addresses.order_book
+    assert chain.call(exchange.market, "TRADING") == addresses.trading
+    assert chain.call(exchange.market, "TOKEN_SCALE") == exchange.unit
+    assert chain.call(exchange.order_book, "market") == addresses.market
     expected = MarketParameters(fee_rate=WAD // 1234, max_buckets=77)
     assert chain.call(exchange.market, "parameters") == expected.as_tuple()
 
     assert chain.call(exchange.vault, "asset") == addresses.token
     assert chain.call(exchange.vault, "market") == addresses.market
-    assert chain.call(exchange.vault, "draw_cap") == WAD // 3
-    assert chain.call(exchange.vault, "draw_window") == 4321
+    assert {name: chain.call(exchange.vault, name) for name in vault} == vault
     assert chain.call(exchange.vault, "decimals") == exchange.decimals + 6
 
 
@@ -108,21 +136,28 @@ def test_logs_what_it_fixed() -> None:
     creator = chain.deploy_source(CREATOR)
     created = keccak(rlp_encode([to_canonical_address(creator.address), 1]))[12:]
     market = chain.at("PerpetualMarket", to_checksum_address(created))
-    vault = chain.deploy("InsuranceVault", token.address, market.address, WAD // 2, 86_400)
+    vault = chain.deploy("InsuranceVault", token.address, market.address, *VaultParameters().as_tuple())
+    book = chain.deploy("OrderBook", market.address)
+    trading = chain.deploy("TradingLogic")
     interface, code = compile_contract("PerpetualMarket")
-    parameters = MarketParameters().as_tuple()
-    arguments = interface.constructor((token.address, feed.address, vault.address, parameters))
+    parameters = MarketParameters.guarded(guardian=chain.address(7)).as_tuple()
+    *numbers, guardian = parameters
+    contracts = (token, feed, vault, book, trading)
+    arguments = interface.constructor((*(contract.address for contract in contracts), parameters))
 
     transaction = chain.transact(creator, "create", code + arguments, sender=0)
 
     (log,) = transaction.logs
     assert (log.address, log.name) == (market.address, "Deployed")
-    assert log.fields == {
+    *logged_numbers, logged_guardian = log.fields["parameters"]
+    assert (logged_numbers, to_checksum_address(logged_guardian)) == (numbers, guardian)
+    assert {name: value for name, value in log.fields.items() if name != "parameters"} == {
         "token": token.address,
         "oracle": feed.address,
         "insurance": vault.address,
+        "order_book": book.address,
+        "trading": trading.address,
         "mark": MARK,
-        "parameters": parameters,
     }
 
 
@@ -144,13 +179,33 @@ def test_refuses_a_vault_of_another_token() -> None:
         deploy_market(chain, token, feed, vault, MarketParameters())
 
 
+@pytest.mark.parametrize("skip", [1, 5])
+def test_refuses_an_order_book_of_another_market(skip: int) -> None:
+    chain = RevmChain()
+    token = chain.deploy("MockToken", 18)
+    feed = chain.deploy("MockAggregator", 18, MARK)
+    vault = deploy_vault(chain, token)
+    with pytest.raises(Reverted, match=r"^parameters: order book of another market$"):
+        deploy_market(chain, token, feed, vault, MarketParameters(), deploy_book(chain, skip))
+
+
+def test_asks_the_order_book_for_its_market_and_nothing_else() -> None:
+    chain = RevmChain()
+    token = chain.deploy("MockToken", 18)
+    feed = chain.deploy("MockAggregator", 18, MARK)
+    vault = deploy_vault(chain, token)
+    book = chain.deploy_source(YES_BOOK, chain.next_address(0, skip=1))
+    market = deploy_market(chain, token, feed, vault, MarketParameters(), book)
+    assert chain.call(market, "ORDER_BOOK") == book.address
+
+
 def test_refuses_a_token_with_more_than_18_decimals() -> None:
     chain = RevmChain()
     feed = chain.deploy("MockAggregator", 18, MARK)
     token = chain.deploy("MockToken", 19)
     with pytest.raises(Reverted, match=r"^token: more than 18 decimals$"):
         deploy_vault(chain, token)
-    vault = chain.deploy_source(YES_VAULT, chain.next_address(0, skip=1), token.address)
+    vault = chain.deploy_source(YES_VAULT, chain.next_address(0, skip=2), token.address)
     with pytest.raises(Reverted, match=r"^token: more than 18 decimals$"):
         deploy_market(chain, token, feed, vault, MarketParameters())
 
@@ -174,8 +229,8 @@ def test_refuses_a_first_price_it_would_refuse_later(
     token = chain.deploy("MockToken", 18)
     feed = chain.deploy("MockAggregator", 18, MARK)
     vault = deploy_vault(chain, token)
-    # The market is deployed in the block after this transaction's.
-    chain.transact(feed, "set_round", round_id, answer, chain.now + 2 - age, answered_in, sender=0)
+    # The market is deployed in the block after its order book's, which follows this transaction's.
+    chain.transact(feed, "set_round", round_id, answer, chain.now + 3 - age, answered_in, sender=0)
     with pytest.raises(Reverted, match=f"^{reason}$"):
         deploy_market(chain, token, feed, vault, MarketParameters())
 
@@ -186,7 +241,7 @@ def test_accepts_a_first_price_of_any_age_that_is_not_stale(age: int) -> None:
     token = chain.deploy("MockToken", 18)
     feed = chain.deploy("MockAggregator", 18, 1)
     vault = deploy_vault(chain, token)
-    chain.transact(feed, "set_round", 7, MARK, chain.now + 2 - age, 7, sender=0)
+    chain.transact(feed, "set_round", 7, MARK, chain.now + 3 - age, 7, sender=0)
     assert chain.call(deploy_market(chain, token, feed, vault, MarketParameters()), "mark") == MARK
 
 
@@ -195,6 +250,8 @@ def test_every_deployable_fits_a_contract() -> None:
     addresses = Exchange.deploy(chain, MARK).addresses
     deployed = {
         "PerpetualMarket": addresses.market,
+        "TradingLogic": addresses.trading,
+        "OrderBook": addresses.order_book,
         "InsuranceVault": addresses.vault,
         "MarketLens": addresses.lens,
     }
@@ -208,6 +265,6 @@ def test_every_deployable_fits_a_contract() -> None:
 
 def test_signs_orders_under_its_own_domain(exchange: Callable[..., Exchange]) -> None:
     made = exchange()
-    fields, name, version, chain_id, contract, salt, extensions = made.chain.call(made.market, "eip712Domain")
+    fields, name, version, chain_id, contract, salt, extensions = made.chain.call(made.order_book, "eip712Domain")
     assert (fields, name, version, salt, extensions) == (b"\x0f", "prorata", "1", bytes(32), ())
-    assert (chain_id, contract) == (made.chain.chain_id, made.addresses.market)
+    assert (chain_id, contract) == (made.chain.chain_id, made.addresses.order_book)

@@ -11,11 +11,11 @@ import pytest
 
 from prorata.chain import Contract, Reverted, Transaction
 from prorata.exchange import Exchange
-from prorata.orders import ZERO_ADDRESS
-from prorata.parameters import MarketParameters
+from prorata.parameters import MarketParameters, VaultParameters
 from prorata.revm_chain import RevmChain
 from prorata.twin import Twin
-from prorata.units import INDEX_UNIT, LONG, SHORT, WAD
+from prorata.units import INDEX_UNIT, LONG, SHORT, WAD, ZERO_ADDRESS
+from tests.moves import travel
 
 TwinFactory = Callable[..., Twin]
 ExchangeFactory = Callable[..., Exchange]
@@ -65,8 +65,12 @@ SILENT_TOKEN = VICIOUS_TOKEN.replace(" -> bool:", ":").replace("    return self.
 def deploy_around(chain: RevmChain, token: Contract) -> tuple[Contract, Contract]:
     """A market whose collateral is `token`, and its vault."""
     feed = chain.deploy("MockAggregator", 18, MARK)
-    vault = chain.deploy("InsuranceVault", token.address, chain.next_address(0, skip=1), WAD // 2, DAY)
-    return chain.deploy("PerpetualMarket", token.address, feed.address, vault.address, P.as_tuple()), vault
+    trading = chain.deploy("TradingLogic")
+    address = chain.next_address(0, skip=2)
+    vault = chain.deploy("InsuranceVault", token.address, address, *VaultParameters().as_tuple())
+    book = chain.deploy("OrderBook", address)
+    contracts = (token, feed, vault, book, trading)
+    return chain.deploy("PerpetualMarket", *(contract.address for contract in contracts), P.as_tuple()), vault
 
 
 def kill_oracle(exchange: Exchange) -> None:
@@ -149,8 +153,7 @@ class TestWithPosition:
         exchange = market.exchange
         open_position(market, 1500 * WAD, is_long)
         # The price doubles or halves: whoever files anew is filed a level up or down.
-        market.set_price(MARK * 2 if is_long else MARK // 2)
-        market.settle()
+        travel(market, MARK * 2 if is_long else MARK // 2)
         old = exchange.account(MAKER)
         fresh_level = (P.bucket_width * exchange.mark).bit_length() - 1
         assert old.level == fresh_level + (-1 if is_long else 1)
@@ -175,8 +178,7 @@ class TestWithPosition:
         market = twin()
         open_position(market, 3200 * WAD, is_long=factor < 1)
         level = market.exchange.account(MAKER).level
-        market.set_price(int(MARK * factor))
-        market.settle()
+        travel(market, int(MARK * factor))
         market.deposit(STRANGER, WAD, to=MAKER)
         assert market.exchange.account(MAKER).level == level
         market.deposit(MAKER, WAD)
@@ -211,8 +213,7 @@ class TestWithPosition:
         made.deposit(MAKER, fortune)
         paid_in = 60 * WAD - P.fee_rate + fortune
         assert paid_in - 2 <= made.account(MAKER).equity <= paid_in  # filed twice
-        made.set_price(MARK // 500)
-        made.settle()
+        travel(made, MARK // 500)
         assert made.account(MAKER).shares == WAD // 1000
         left = paid_in - (MARK - MARK // 500) // 1000
         assert left - 2 <= made.account(MAKER).equity <= left
@@ -223,8 +224,7 @@ class TestWithPosition:
         7.4 % of margin: the deposit would have bought nothing but a larger loss."""
         made = exchange(fee_rate=0)
         open_position(made, 990 * WAD + 65 * WAD // 100)
-        made.set_price(10 * WAD)
-        made.settle()
+        travel(made, 10 * WAD)
         made.deposit(MAKER, WAD // 4)
         assert made.account(MAKER).equity * 1000 // (10 * WAD) in (89, 90)
         made.set_price(982 * WAD // 100)

@@ -13,12 +13,12 @@ from eth_utils.crypto import keccak
 
 from prorata.chain import Contract, Reverted
 from prorata.exchange import Exchange
-from prorata.orders import ZERO_ADDRESS, Order
+from prorata.orders import Order
 from prorata.parameters import MarketParameters
 from prorata.receipts import receipts_in
 from prorata.revm_chain import RevmChain
 from prorata.twin import Twin
-from prorata.units import LONG, MIN_PRICE, SHORT, WAD
+from prorata.units import LONG, MIN_PRICE, SHORT, WAD, ZERO_ADDRESS
 
 TwinFactory = Callable[..., Twin]
 ExchangeFactory = Callable[..., Exchange]
@@ -103,8 +103,8 @@ def signed(exchange: Exchange, maker: int = TRADER, **terms: Any) -> tuple[Order
 
 
 def filled(exchange: Exchange, order: Order) -> int:
-    digest = exchange.chain.call(exchange.market, "hash_order", order.as_tuple())
-    return int(exchange.chain.call(exchange.market, "filled", digest))
+    digest = exchange.chain.call(exchange.order_book, "hash_order", order.as_tuple())
+    return int(exchange.chain.call(exchange.order_book, "filled", digest))
 
 
 # -------------------------------------------------------------------------------------------------- what a fill does
@@ -142,7 +142,7 @@ class TestPositions:
             expected = deposited - fees + gain * offset * bought // WAD
             assert expected - 3 <= exchange.account(trader).equity <= expected
         assert exchange.insurance_owed == 2 * fees
-        assert [log.name for log in transaction.logs] == ["AccountUpdated", "AccountUpdated", "OrderFilled"]
+        assert [log.name for log in transaction.logs] == ["AccountUpdated", "AccountUpdated", "Traded"]
         assert transaction.logs[0].fields["account"] == exchange.chain.address(TRADER if role == "maker" else RICH)
 
     def test_a_life(self, each_twin: TwinFactory) -> None:
@@ -176,7 +176,7 @@ class TestPositions:
         order = exchange.order(TRADER, False, 3 * WAD, MARK)
         transaction = exchange.take(RICH, order, exchange.sign(TRADER, order), 2 * WAD)
         assert transaction.logs[-1].fields == {
-            "order_hash": exchange.chain.call(exchange.market, "hash_order", order.as_tuple()),
+            "order_hash": exchange.chain.call(exchange.order_book, "hash_order", order.as_tuple()),
             "maker": exchange.chain.address(TRADER),
             "taker": exchange.chain.address(RICH),
             "is_long": False,
@@ -225,6 +225,7 @@ class TestPositions:
         level = market.exchange.account(TRADER).level
         assert level == (P.bucket_width * MARK).bit_length() - 1
         market.set_price(4 * MARK)
+        market.settle_fully()
         trade(market, "maker", sign * WAD // 1000, 4 * MARK)
         assert market.exchange.account(TRADER).level == level + 2
         assert market.exchange.account(RICH).level == level + 2
@@ -652,9 +653,9 @@ class TestOrder:
         made = exchange()
         taker = made.chain.address(RICH)
         order = made.order(TRADER, False, 123, 456, salt=7, nonce=8, reduce_only=True, taker=taker)
-        message = order.message(made.market.address, made.chain.chain_id)
+        message = order.message(made.order_book.address, made.chain.chain_id)
         digest = keccak(b"\x19" + message.version + message.header + message.body)
-        assert made.chain.call(made.market, "hash_order", order.as_tuple()) == digest
+        assert made.chain.call(made.order_book, "hash_order", order.as_tuple()) == digest
 
     def test_partial_fills_add_up_to_its_size(self, each_exchange: ExchangeFactory, refused: Refused) -> None:
         exchange = each_exchange()
@@ -739,7 +740,7 @@ class TestOrder:
         made = exchange()
         funded(made)
         order, signature = signed(made)
-        made.chain.transact(made.market, "cancel", order.as_tuple(), sender=TRADER)
+        made.chain.transact(made.order_book, "cancel", order.as_tuple(), sender=TRADER)
         with refused(made, "order: cancelled", order):
             made.take(RICH, order, signature, WAD)
         assert filled(made, order) == CANCELLED
@@ -747,7 +748,7 @@ class TestOrder:
     def test_below_the_makers_nonce(self, exchange: ExchangeFactory, refused: Refused) -> None:
         made = exchange()
         funded(made)
-        made.chain.transact(made.market, "cancel_all", 5, sender=TRADER)
+        made.chain.transact(made.order_book, "cancel_all", 5, sender=TRADER)
         order, signature = signed(made, nonce=4)
         with refused(made, "order: nonce too low", order):
             made.take(RICH, order, signature, WAD)
@@ -826,7 +827,7 @@ class TestSignature:
         made = exchange()
         funded(made)
         order, _ = signed(made)
-        signature = order.sign(made.chain.key(TRADER), made.market.address, made.chain.chain_id + 1)
+        signature = order.sign(made.chain.key(TRADER), made.order_book.address, made.chain.chain_id + 1)
         with refused(made, "order: invalid signature", order):
             made.take(RICH, order, signature, WAD)
 
@@ -870,7 +871,7 @@ class TestContractMaker:
         exchange.deposit(RICH, 100_000 * WAD)
         exchange.chain.transact(exchange.market, "deposit", exchange.to_units(1000 * WAD), maker.address, sender=OTHER)
         order = Order(maker.address, True, WAD, MARK, expiry=exchange.chain.now + 100)
-        digest = exchange.chain.call(exchange.market, "hash_order", order.as_tuple())
+        digest = exchange.chain.call(exchange.order_book, "hash_order", order.as_tuple())
         exchange.chain.transact(maker, "accept", digest, self.SIGNATURE, manner, sender=0)
         return maker, order
 

@@ -6,17 +6,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prorata.chain import Reverted
-from prorata.exchange import AccountState, Exchange, SideState
+from prorata.exchange import AccountState, CoreState, Exchange, SideState
 from prorata.parameters import MarketParameters
 from prorata.revm_chain import RevmChain
 from prorata.twin import Twin
 from prorata.units import LONG, MIN_PRICE, SHORT, WAD
+from tests.moves import travel
 
 TwinFactory = Callable[..., Twin]
 ExchangeFactory = Callable[..., Exchange]
@@ -115,8 +117,7 @@ class TestAccount:
         market.deposit(TRADER, 1000 * WAD)
         market.deposit(OTHER, 1000 * WAD)
         market.trade(TRADER, OTHER, True, WAD, 945 * WAD)
-        market.set_price(2000 * WAD)
-        market.settle()
+        travel(market, 2000 * WAD)
         assert market.exchange.account(RICH) == account
 
 
@@ -157,12 +158,163 @@ class TestIndexPrice:
         assert made.chain.call(made.market, "index_price") == 1234 * WAD
         assert made.mark == MARK
 
+    def test_of_a_closed_market_is_its_last(self, exchange: ExchangeFactory) -> None:
+        made = exchange(oracle_grace=3600)
+        made.set_price(3 * MARK)
+        made.settle()
+        made.set_round(0, made.chain.now)
+        made.wind_down()
+        made.chain.advance(3600)
+        made.wind_down()
+        made.set_price(7 * MARK)
+        assert made.chain.call(made.market, "index_price") == 3 * MARK
+        assert made.mark == MARK * 3 // 2
+
     def test_is_refused_when_the_oracle_is(self, exchange: ExchangeFactory) -> None:
         made = exchange()
         made.chain.advance(P.max_staleness + 1)
         with pytest.raises(Reverted, match=r"^oracle: stale$"):
             made.chain.call(made.market, "index_price")
         assert made.mark == MARK
+
+
+class TestCore:
+    def test_of_a_new_market(self, exchange: ExchangeFactory) -> None:
+        assert exchange(mark=MARK + 3).core == CoreState(MARK + 3, 0, 0, 0, 0, 0, 0, 0)
+
+    def test_says_what_the_other_views_say(self, twin: TwinFactory) -> None:
+        market = twin()
+        made = market.exchange
+        open_position(market, 60 * WAD, True)
+        market.set_price(945 * WAD)
+        settled = market.settle().timestamp
+        core = made.core
+        assert (core.mark, core.epoch) == (made.mark, made.epoch) == (945 * WAD, 1)
+        assert core.insurance_owed == made.insurance_owed > 2 * 1000 * P.fee_rate
+        assert (core.conditions, core.premium, core.accrued_at, core.limited_at) == (0, 0, settled, 0)
+
+    def test_a_limited_move_leaves_its_second_and_the_mark_behind(self, twin: TwinFactory) -> None:
+        market = twin(max_price_step=WAD // 10)
+        market.set_price(MARK + 150 * WAD)
+        first = market.settle().timestamp
+        assert (market.exchange.core.limited_at, market.exchange.core.lagging) == (first, True)
+        market.settle()
+        assert (market.exchange.core.limited_at, market.exchange.core.lagging) == (first, False)
+
+    def test_a_premium_is_what_a_fill_left(self, twin: TwinFactory) -> None:
+        market = twin(max_funding=WAD // 100)
+        market.deposit(RICH, 10**6 * WAD)
+        market.deposit(TRADER, 1000 * WAD)
+        market.trade(TRADER, RICH, True, WAD, MARK + WAD // 2)
+        assert market.exchange.core.premium == WAD // 2  # under the fees of half a dollar each
+        market.trade(TRADER, RICH, False, WAD // 2, MARK - WAD // 2)
+        assert WAD // 4 - 10**14 < market.exchange.core.premium < WAD // 4  # a second's part of it is paid
+
+
+class TestMode:
+    GUARDIAN = 7
+
+    def kill_oracle(self, made: Exchange) -> None:
+        made.set_round(0, made.chain.now)
+
+    def guarded(self, exchange: ExchangeFactory, **parameters: Any) -> Exchange:
+        return exchange(guardian=RevmChain().address(self.GUARDIAN), **parameters)
+
+    def test_active(self, exchange: ExchangeFactory) -> None:
+        assert exchange().mode == "active"
+
+    def test_catch_up_from_the_price_and_not_from_the_settlement(self, exchange: ExchangeFactory) -> None:
+        made = exchange()
+        made.set_price(MARK + 1)
+        assert made.mode == "catch-up"
+        made.settle()
+        assert made.mode == "active"
+
+    def test_catch_up_ends_with_a_settlement_even_if_the_price_comes_to_the_mark(
+        self, exchange: ExchangeFactory
+    ) -> None:
+        made = exchange()
+        made.set_price(3 * MARK)
+        made.settle()
+        made.set_price(MARK * 3 // 2)
+        assert (made.mark, made.mode) == (MARK * 3 // 2, "catch-up")
+        assert made.settle().logs == []
+        assert made.mode == "active"
+
+    def test_reduce_only_by_the_guardian(self, exchange: ExchangeFactory) -> None:
+        made = self.guarded(exchange)
+        made.set_reduce_only(True, self.GUARDIAN)
+        assert made.mode == "reduce-only"
+        made.set_price(MARK + 1)
+        assert made.mode == "catch-up"  # is stricter
+        made.settle()
+        assert made.mode == "reduce-only"
+        made.set_reduce_only(False, self.GUARDIAN)
+        assert made.mode == "active"
+
+    def test_reduce_only_by_a_haircut_up_to_its_last_second(self, twin: TwinFactory) -> None:
+        market = twin(cooloff=600)
+        made = market.exchange
+        open_position(market, 60 * WAD, True)
+        market.deposit(OTHER, 1000 * WAD)
+        market.trade(OTHER, RICH, True, WAD, MARK)
+        market.set_price(900 * WAD)
+        tripped = market.settle().timestamp
+        assert made.core.reduce_only_until == tripped + 600
+        assert made.mode == "reduce-only"
+        made.chain.advance(599)
+        assert made.mode == "reduce-only"
+        made.chain.advance(1)
+        assert made.mode == "active"
+
+    @pytest.mark.parametrize(("on", "mode"), [(False, "active"), (True, "reduce-only")])
+    def test_without_a_price_it_is_what_it_was(self, exchange: ExchangeFactory, on: bool, mode: str) -> None:
+        made = self.guarded(exchange)
+        made.set_reduce_only(on, self.GUARDIAN)
+        made.set_price(MARK + 1)
+        made.settle()
+        self.kill_oracle(made)
+        assert made.mode == mode
+
+    def test_without_a_price_it_stays_in_catch_up(self, exchange: ExchangeFactory) -> None:
+        made = exchange()
+        made.set_price(3 * MARK)
+        made.settle()
+        self.kill_oracle(made)
+        assert made.mode == "catch-up"
+
+    def test_closed_for_good(self, exchange: ExchangeFactory) -> None:
+        made = self.guarded(exchange, oracle_grace=3600)
+        made.set_reduce_only(True, self.GUARDIAN)
+        self.kill_oracle(made)
+        made.wind_down()
+        assert made.mode == "reduce-only"
+        made.chain.advance(3600)
+        made.wind_down()
+        assert made.mode == "closed"
+        made.set_price(MARK + 1)
+        made.settle()
+        assert (made.mode, made.mark) == ("closed", MARK)
+
+
+class TestGapSafe:
+    @pytest.mark.parametrize(
+        ("parameters", "safe"),
+        [
+            ({}, False),
+            ({"max_price_step": P.closeout_margin}, True),
+            ({"max_price_step": P.closeout_margin + 1}, False),
+            ({"max_price_step": P.closeout_margin, "max_funding": P.closeout_margin}, True),
+            ({"max_price_step": 1}, True),
+        ],
+    )
+    def test_by_the_longest_move(self, exchange: ExchangeFactory, parameters: dict[str, int], safe: bool) -> None:
+        made = exchange(**parameters)
+        assert made.chain.call(made.lens, "is_gap_safe", made.market.address) is safe
+
+    def test_with_every_defence_on(self) -> None:
+        made = Exchange.deploy(RevmChain(), MARK, MarketParameters.guarded())
+        assert made.chain.call(made.lens, "is_gap_safe", made.market.address) is True
 
 
 class TestLens:
@@ -266,8 +418,7 @@ class TestCloseoutPrice:
         assert shares > 0
         assert (seen.closeout_price < made.mark) if is_long else (seen.closeout_price > made.mark)
         with made.chain.anchor():
-            made.set_price(seen.closeout_price)
-            made.settle()
+            travel(made, seen.closeout_price)
             assert made.mark == seen.closeout_price
             assert made.account(TRADER).shares == shares
             # Within a bucket's width of the close-out margin.
@@ -277,8 +428,7 @@ class TestCloseoutPrice:
             assert P.closeout_margin <= left <= P.closeout_margin + width + 1
             # It does not move while the mark does.
             assert abs(position(made, TRADER).closeout_price - seen.closeout_price) <= 1
-        made.set_price(seen.closeout_price - 1 if is_long else seen.closeout_price + 1)
-        made.settle()
+        travel(made, seen.closeout_price - 1 if is_long else seen.closeout_price + 1)
         assert made.account(TRADER) == AccountState(0, 0, 0, 0, 0)
 
     @pytest.mark.parametrize("is_long", [True, False])
@@ -325,8 +475,7 @@ class TestCloseoutPrice:
         made = exchange()
         open_position(made, 1002 * WAD, True)
         assert position(made, TRADER).closeout_price == 0
-        made.set_price(MIN_PRICE)
-        made.settle()
+        travel(made, MIN_PRICE)
         assert made.account(TRADER).shares == WAD
         assert made.account(TRADER).equity > WAD
 

@@ -12,6 +12,7 @@ from prorata.parameters import MarketParameters
 from prorata.receipts import receipts_in
 from prorata.twin import Twin
 from prorata.units import LONG, SHORT, WAD
+from tests.moves import travel
 
 TwinFactory = Callable[..., Twin]
 ExchangeFactory = Callable[..., Exchange]
@@ -174,8 +175,7 @@ class TestWithPosition:
     def test_keeps_the_level(self, twin: TwinFactory) -> None:
         market = twin()
         open_position(market, 1000 * WAD)
-        market.set_price(2 * MARK)
-        market.settle()
+        travel(market, 2 * MARK)
         level = market.exchange.account(TRADER).level
         assert level == (P.bucket_width * market.exchange.mark).bit_length() - 2
         market.withdraw(TRADER, WAD)
@@ -297,8 +297,7 @@ class TestFarFromWhereItWasFiled:
         made = exchange(fee_rate=0)
         open_position(made, 100 * WAD, is_long=False)
         price = pence * WAD // 100
-        made.set_price(price)
-        made.settle()
+        travel(made, price)
         self.withdraw_and_tick(made, price, price + 1)
 
     @pytest.mark.parametrize("pence", [105507, 105514, 105521])

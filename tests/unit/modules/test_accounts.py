@@ -39,7 +39,7 @@ initializes: accounts[buckets := buckets, sides := sides]
 
 @deploy
 def __init__():
-    sides.__init__(10**20)
+    sides._begin(10**20)
 
 @external
 @view
@@ -417,7 +417,7 @@ def trade(deployed: Ledger) -> Callable[..., tuple[int, int]]:
     def traded(
         side: int, shares: int, is_long: bool, size: int, scales: tuple[int, int] = (WAD, WAD), mark: int = MARK
     ) -> tuple[int, int]:
-        state = (mark, 0, 0), ((0, scales[LONG], 0, 0), (0, scales[SHORT], 0, 0))
+        state = (mark, *[0] * 7), ((0, scales[LONG], 0, 0), (0, scales[SHORT], 0, 0))
         account = Account(77, side, shares, (116, -5, 3))
         after = Account(*deployed.read("trade", account, is_long, size, MIN_NOTIONAL, state))
         assert (after.collateral, after.filing) == (account.collateral, account.filing)

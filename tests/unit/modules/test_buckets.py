@@ -26,6 +26,7 @@ WAD, UNIT = 10**18, 10**36
 NO_TOP = -(2**158)
 BOOK = 2 * 5 + 1  # shorts of epoch 5
 UNLIMITED = 2**256 - 1
+NO_CEILING = 2**255 - 1
 
 #: For properties that take many calls an example: a failing one is small as it is, and shrinking it would take minutes.
 UNSHRUNK = (Phase.explicit, Phase.reuse, Phase.generate)
@@ -90,8 +91,10 @@ def generation(book: uint256, filing: buckets.Filing) -> uint256:
 
 @external
 @view
-def scan(book: uint256, index: int256, threshold: int256, max_buckets: uint256, max_words: uint256) -> buckets.Scan:
-    return buckets._scan(book, index, threshold, max_buckets, max_words)
+def scan(
+    book: uint256, index: int256, ceiling: int256, threshold: int256, max_buckets: uint256, max_words: uint256
+) -> buckets.Scan:
+    return buckets._scan(book, index, ceiling, threshold, max_buckets, max_words)
 
 @external
 def close(book: uint256, threshold: int256):
@@ -147,6 +150,8 @@ class Member(NamedTuple):
 
 
 class Scan(NamedTuple):
+    """What a scan saw, but for the words it looked at in vain."""
+
     shares: int
     value: int
     buckets: int
@@ -180,6 +185,10 @@ class Shelf:
         worth = sum(shares * (index - place.lower_edge) - debt * UNIT for place, shares, debt in chosen)
         return sum(shares for _, shares, _ in chosen), worth, len(chosen)
 
+    def below(self, ceiling: int) -> Shelf:
+        """What is left if everything with an upper edge above a ceiling is gone."""
+        return Shelf([member for member in self.members if member.place.upper_edge <= ceiling])
+
     def scan(self, index: int, threshold: int, max_buckets: int) -> Scan:
         """Whole groups of equal upper edge, highest first, until a new group would begin beyond the budget."""
         summed: set[Place] = set()
@@ -210,8 +219,20 @@ class Buckets:
     def send(self, function: str, *arguments: Any) -> list[Log]:
         return list(self.chain.transact(self.contract, function, *arguments, sender=0).logs)
 
+    def scan_and_words(
+        self,
+        index: int,
+        threshold: int,
+        max_buckets: int = UNLIMITED,
+        max_words: int = UNLIMITED,
+        ceiling: int = NO_CEILING,
+    ) -> tuple[Scan, int]:
+        """A scan, and how many looks it took that found no bucket to sum."""
+        *seen, words = self.read("scan", BOOK, index, ceiling, threshold, max_buckets, max_words)
+        return Scan(*seen), words
+
     def scan(self, index: int, threshold: int, max_buckets: int = UNLIMITED, max_words: int = UNLIMITED) -> Scan:
-        return Scan(*self.read("scan", BOOK, index, threshold, max_buckets, max_words))
+        return self.scan_and_words(index, threshold, max_buckets, max_words)[0]
 
     def close(self, threshold: int) -> tuple[dict[Place, tuple[int, int]], int]:
         """What the closed buckets held, by the log, and the bound on what is left."""
@@ -496,7 +517,7 @@ class TestMembership:
         add(buckets, shelf, member)
         for other in (BOOK - 1, BOOK + 1, BOOK + 2):
             assert buckets.read("bucket", other, *self.PLACE) == (0, 0, 0)
-            assert buckets.read("scan", other, 0, BOTTOM, 9, 9) == (0, 0, 0, BOTTOM, False)
+            assert buckets.read("scan", other, 0, NO_CEILING, BOTTOM, 9, 9) == (0, 0, 0, BOTTOM, False, 0)
 
     def test_sums_that_do_not_fit_are_refused(self, buckets: Buckets, refuses: Callable[..., Any]) -> None:
         for shares, debt in [(2**112 - 1, 0), (1, 2**112 - 1)]:
@@ -633,6 +654,55 @@ class TestScan:
         threshold = 0 if edge is None else edge * 2**63
         assert (scan.buckets, scan.threshold, scan.stopped) == (found, threshold, edge is not None)
 
+    @pytest.mark.parametrize(
+        ("numbers", "words"),
+        [
+            ((), 0),
+            ((1000,), 3),  # nothing under it down to 0: words 2, 1 and 0
+            ((1000, 0), 3),  # word 0 holds one, and a look finds it
+            ((1000, 255), 2),  # the highest of word 0 stands where the cursor arrives
+            ((1000, 999, 800, 255, 0), 2),  # what shares a word with one found costs nothing
+            ((1000, 600), 3),  # one look finds 600 in word 2; then words 1 and 0
+        ],
+    )
+    def test_words_are_counted(self, buckets: Buckets, numbers: tuple[int, ...], words: int) -> None:
+        filed(buckets, *((63, number) for number in numbers))
+        assert buckets.scan_and_words(0, 0)[1] == words
+
+    def test_a_look_is_counted_once_it_is_paid_for(self, buckets: Buckets) -> None:
+        """A stopped scan says what it spent: the budget, and the last word it could not afford is none of it."""
+        filed(buckets, (63, 1000), (63, 0))
+        assert [buckets.scan_and_words(0, 0, max_words=budget)[1] for budget in (0, 1, 2, 3, 4)] == [0, 1, 2, 3, 3]
+
+    @settings(max_examples=60, deadline=None, phases=UNSHRUNK)
+    @given(
+        members=st.lists(MEMBERS, max_size=8),
+        gone=st.lists(MEMBERS, max_size=3),
+        threshold=THRESHOLDS,
+        max_buckets=st.integers(1, 9),
+    )
+    def test_the_words_it_counted_are_the_budget_it_needs(
+        self,
+        chain: BoaChain,
+        contract: Buckets,
+        members: list[Member],
+        gone: list[Member],
+        threshold: int,
+        max_buckets: int,
+    ) -> None:
+        shelf = Shelf()
+        with chain.anchor():
+            for member in gone + members:
+                add(contract, shelf, member)
+            for member in gone:
+                remove(contract, shelf, member)
+            free, words = contract.scan_and_words(0, threshold, max_buckets)
+            assert contract.scan_and_words(0, threshold, max_buckets, max_words=words) == (free, words)
+            if words:
+                short, spent = contract.scan_and_words(0, threshold, max_buckets, max_words=words - 1)
+                # One less does not do, but for a look that a tie is owed.
+                assert (short.threshold > free.threshold and spent == words - 1) or (short, spent) == (free, words)
+
     def test_finding_the_next_bucket_of_a_word_costs_no_look(self, buckets: Buckets) -> None:
         filed(buckets, (63, 255), (63, 100), (63, 0))
         scan = buckets.scan(0, 0, max_words=0)
@@ -658,6 +728,73 @@ class TestScan:
         closed, _ = buckets.close(scan.threshold)
         assert scan.shares == sum(shares for shares, _ in closed.values())
         assert scan[:3] == shelf.total(0, closed)
+
+
+class TestCeiling:
+    """A preview of two moves: what the first has closed is still in storage, and the second must not see it."""
+
+    def test_leaves_out_exactly_what_ends_above(self, buckets: Buckets) -> None:
+        shelf = filed(buckets, (63, 7), (64, 3), (63, 6), (64, 2), (63, 5))  # edges 8, 8, 7, 6 and 6 of 2**63
+        for ceiling in (9 * 2**63, 8 * 2**63, 8 * 2**63 - 1, 7 * 2**63, 7 * 2**63 - 1, 6 * 2**63, 6 * 2**63 - 1, 0):
+            scan, _ = buckets.scan_and_words(0, 0, ceiling=ceiling)
+            assert scan == shelf.below(ceiling).scan(0, 0, UNLIMITED)
+        assert scan == (0, 0, 0, 0, False)
+
+    def test_one_at_the_ceiling_counts_and_one_a_unit_above_it_does_not(self, buckets: Buckets) -> None:
+        filed(buckets, (63, 7))
+        assert buckets.scan_and_words(0, 0, ceiling=8 * 2**63)[0].buckets == 1
+        assert buckets.scan_and_words(0, 0, ceiling=8 * 2**63 - 1)[0].buckets == 0
+
+    def test_what_it_leaves_out_costs_no_budget(self, buckets: Buckets) -> None:
+        filed(buckets, (63, 7), (63, 6), (63, 5), (63, 4))
+        scan, words = buckets.scan_and_words(0, 0, max_buckets=2, max_words=0, ceiling=6 * 2**63)
+        assert (scan.buckets, scan.stopped, words) == (2, False, 0)
+
+    def test_it_may_lie_within_a_word_or_far_above_all(self, buckets: Buckets) -> None:
+        shelf = filed(buckets, (63, 300), (63, 290), (63, 10), (66, 30), (71, 0))
+        for ceiling in (NO_CEILING, 301 * 2**63, 295 * 2**63, 256 * 2**63, 255 * 2**63, -1, -NO_CEILING):
+            assert buckets.scan_and_words(0, BOTTOM, ceiling=ceiling)[0] == shelf.below(ceiling).scan(
+                0, BOTTOM, UNLIMITED
+            )
+
+    @settings(max_examples=80, deadline=None, phases=UNSHRUNK)
+    @given(
+        members=st.lists(MEMBERS, max_size=10),
+        threshold=THRESHOLDS,
+        ceiling=THRESHOLDS,
+        index=st.integers(-(2**85), 2**85),
+        max_buckets=st.integers(0, 11),
+    )
+    def test_sums_what_brute_force_sums_of_the_rest(
+        self,
+        chain: BoaChain,
+        contract: Buckets,
+        members: list[Member],
+        threshold: int,
+        ceiling: int,
+        index: int,
+        max_buckets: int,
+    ) -> None:
+        shelf = Shelf()
+        with chain.anchor():
+            for member in members:
+                add(contract, shelf, member)
+            scan, _ = contract.scan_and_words(index, threshold, max_buckets, ceiling=ceiling)
+            assert scan == shelf.below(ceiling).scan(index, threshold, max_buckets)
+
+    @settings(max_examples=40, deadline=None, phases=UNSHRUNK)
+    @given(members=st.lists(MEMBERS, max_size=10), first=THRESHOLDS, second=THRESHOLDS)
+    def test_is_what_closing_would_have_left(
+        self, chain: BoaChain, contract: Buckets, members: list[Member], first: int, second: int
+    ) -> None:
+        """Scanning under a ceiling, and scanning after closing what lies above it, is the same."""
+        shelf = Shelf()
+        with chain.anchor():
+            for member in members:
+                add(contract, shelf, member)
+            foreseen, _ = contract.scan_and_words(0, second, ceiling=first)
+            contract.close(first)
+            assert contract.scan(0, second) == foreseen
 
 
 class TestClose:

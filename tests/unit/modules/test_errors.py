@@ -56,6 +56,14 @@ def test_every_reason_is_given_somewhere(name: str) -> None:
     assert any(re.search(rf"\berrors\.{name}\b", without_comments(path)) for path in SOURCES)
 
 
+@pytest.mark.parametrize("text", TEXTS)
+def test_every_reason_is_expected_by_a_test(text: str) -> None:
+    """By its text, which a test writes out because it has seen it come; of parameters by the rule alone."""
+    tests = Path(__file__).parents[2]
+    needle = text.removeprefix("parameters: ")
+    assert any(needle in path.read_text() for path in tests.rglob("test_*.py") if path != Path(__file__))
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_no_reason_is_written_out_elsewhere(path: Path) -> None:
     # `packing` is the one exception: it must not import anything, and what it refuses no user can bring about.

@@ -44,6 +44,11 @@ def quote_up(exact: uint256) -> uint256:
 
 @external
 @pure
+def power(x: uint256, n: uint256) -> uint256:
+    return fixed_point._power(x, n)
+
+@external
+@pure
 def units() -> (uint256, uint256):
     return fixed_point.WAD, fixed_point.INDEX_UNIT
 """
@@ -150,3 +155,83 @@ class TestQuote:
     def test_up_never_asks_for_less(self, read: Callable[..., Any], exact: int) -> None:
         quote = read("quote_up", exact)
         assert (quote - 1) * UNIT < exact <= quote * UNIT
+
+
+class TestPower:
+    """x ** n, both with 36 digits: never above the exact power, and below it by less than 2 n of the last digit."""
+
+    HALF_LIFE = UNIT - UNIT // 28_800  # what the default market keeps of its premium a second
+
+    @staticmethod
+    def assert_is(found: int, x: int, n: int) -> None:
+        if n < 4096:
+            exact = Fraction(x**n, UNIT ** (n - 1)) if n else Fraction(UNIT)
+            assert found <= exact < found + max(2 * n, 1), (found, exact)
+            return
+        # Exact digits without end are cut off at 200, downwards and upwards: an enclosure of the power.
+        low = high = None
+        scale = 10**200
+        for bit in bin(n)[2:]:
+            if low is None:
+                low = high = x * 10**164
+                continue
+            low, high = low * low // scale, -(-high * high // scale)
+            if bit == "1":
+                low, high = low * x // UNIT, -(-high * x // UNIT)
+        assert found * 10**164 <= low
+        assert high < (found + 2 * n) * 10**164
+
+    @pytest.mark.parametrize("x", [0, 1, UNIT // 2, UNIT - 1, UNIT])
+    def test_to_the_nothing_is_one(self, read: Callable[..., Any], x: int) -> None:
+        assert read("power", x, 0) == UNIT
+
+    @pytest.mark.parametrize("x", [0, 1, 7 * UNIT // 9, UNIT - 1, UNIT])
+    def test_to_the_one_is_itself(self, read: Callable[..., Any], x: int) -> None:
+        assert read("power", x, 1) == x
+
+    @pytest.mark.parametrize("n", [1, 2, 3, 2**39, 2**40 - 1])
+    def test_of_nothing_and_of_one(self, read: Callable[..., Any], n: int) -> None:
+        assert read("power", 0, n) == 0
+        assert read("power", UNIT, n) == UNIT
+
+    @pytest.mark.parametrize(
+        ("x", "n", "power"),
+        [
+            (UNIT // 2, 3, UNIT // 8),
+            (UNIT // 2, 36, UNIT // 2**36),
+            (UNIT // 10, 36, 1),
+            (UNIT // 10, 37, 0),
+            (UNIT - 1, 2, UNIT - 2),  # (1 - e)**2 = 1 - 2 e + e**2, floored
+            (9 * UNIT // 10, 5, 59049 * UNIT // 10**5),
+        ],
+    )
+    def test_on_paper(self, read: Callable[..., Any], x: int, n: int, power: int) -> None:
+        assert read("power", x, n) == power
+
+    @settings(max_examples=200, deadline=None)
+    @given(
+        x=st.integers(0, UNIT) | st.integers(UNIT - 10**32, UNIT) | st.integers(UNIT // 2, UNIT),
+        n=st.integers(0, 4095) | st.integers(0, 12).map(lambda power: 2**power - 1),
+    )
+    @example(x=UNIT - 1, n=4095)
+    @example(x=HALF_LIFE, n=3600)
+    def test_is_the_exact_power_but_for_its_roundings(self, read: Callable[..., Any], x: int, n: int) -> None:
+        self.assert_is(read("power", x, n), x, n)
+
+    @settings(max_examples=150, deadline=None)
+    @given(
+        near_one=st.integers(1, 10**36) | st.integers(0, 36).map(lambda power: 10**power),
+        n=st.integers(4096, 2**40 - 1) | st.integers(12, 39).map(lambda power: 2**power),
+    )
+    @example(near_one=1, n=2**40 - 1)
+    @example(near_one=10**24, n=2**40 - 1)
+    @example(near_one=UNIT // 28_800, n=86_400)
+    @example(near_one=UNIT // 28_800, n=365 * 86_400)
+    def test_however_long_it_stood(self, read: Callable[..., Any], near_one: int, n: int) -> None:
+        x = UNIT - near_one
+        self.assert_is(read("power", x, n), x, n)
+
+    @settings(max_examples=60, deadline=None)
+    @given(x=st.integers(0, UNIT), n=st.integers(0, 10**6))
+    def test_never_grows_with_time(self, read: Callable[..., Any], x: int, n: int) -> None:
+        assert read("power", x, n + 1) <= read("power", x, n) <= UNIT

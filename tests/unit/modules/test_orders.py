@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from prorata.boa_chain import BoaChain
 from prorata.chain import Reverted, Transaction
 from prorata.embedded import EmbeddedContract
-from prorata.orders import ZERO_ADDRESS, Order
+from prorata.orders import Order
+from prorata.units import ZERO_ADDRESS
 
 WAD = 10**18
 MAKER, TAKER, OTHER = 1, 2, 3
@@ -26,7 +27,7 @@ CANCELLED = 2**256 - 1
 SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 SOURCE = """
-from interfaces import IPerpetualMarket
+from interfaces import IOrderBook
 from modules import orders
 
 initializes: orders
@@ -40,7 +41,7 @@ def __init__():
 
 @external
 @view
-def hash(order: IPerpetualMarket.Order) -> bytes32:
+def hash(order: IOrderBook.Order) -> bytes32:
     return orders._hash(order)
 
 @external
@@ -49,11 +50,11 @@ def filled(order_hash: bytes32) -> uint256:
     return orders._filled[order_hash]
 
 @external
-def take(order: IPerpetualMarket.Order, signature: Bytes[65], size: uint256):
+def take(order: IOrderBook.Order, signature: Bytes[65], size: uint256):
     self.taken = orders._take(order, signature, size, msg.sender)
 
 @external
-def cancel(order: IPerpetualMarket.Order):
+def cancel(order: IOrderBook.Order):
     orders._cancel(order, msg.sender)
 
 @external

@@ -22,17 +22,75 @@ OUT_OF_RANGE = "packing: out of range"
 TOP_UNIT = 2**64
 
 SOURCE = """
+from interfaces import IPerpetualMarket
 from modules import packing
 
-@external
+# The halves of a core, each with a word of its own; packing one never looks at the other, so the other fits nowhere.
+struct Head:
+    mark: uint256
+    epoch: uint256
+    insurance_owed: uint256
+    conditions: uint256
+
+struct Clock:
+    premium: int256
+    accrued_at: uint256
+    limited_at: uint256
+    reduce_only_until: uint256
+
+@internal
 @pure
-def pack_core(core: packing.Core) -> uint256:
-    return packing._pack_core(core)
+def _core(head: Head, clock: Clock) -> IPerpetualMarket.Core:
+    return IPerpetualMarket.Core(
+        mark=head.mark,
+        epoch=head.epoch,
+        insurance_owed=head.insurance_owed,
+        conditions=head.conditions,
+        premium=clock.premium,
+        accrued_at=clock.accrued_at,
+        limited_at=clock.limited_at,
+        reduce_only_until=clock.reduce_only_until,
+    )
 
 @external
 @pure
-def unpack_core(word: uint256) -> packing.Core:
-    return packing._unpack_core(word)
+def pack_core(head: Head) -> uint256:
+    most: uint256 = max_value(uint256)
+    return packing._pack_core(self._core(head, Clock(
+        premium=min_value(int256), accrued_at=most, limited_at=most, reduce_only_until=most
+    )))
+
+@external
+@pure
+def pack_clock(clock: Clock) -> uint256:
+    most: uint256 = max_value(uint256)
+    return packing._pack_clock(self._core(Head(
+        mark=most, epoch=most, insurance_owed=most, conditions=most
+    ), clock))
+
+@external
+@pure
+def unpack_core(word: uint256) -> Head:
+    core: IPerpetualMarket.Core = packing._unpack_core(word, max_value(uint256))
+    return Head(
+        mark=core.mark, epoch=core.epoch, insurance_owed=core.insurance_owed, conditions=core.conditions
+    )
+
+@external
+@pure
+def unpack_clock(word: uint256) -> Clock:
+    core: IPerpetualMarket.Core = packing._unpack_core(max_value(uint256), word)
+    return Clock(
+        premium=core.premium,
+        accrued_at=core.accrued_at,
+        limited_at=core.limited_at,
+        reduce_only_until=core.reduce_only_until,
+    )
+
+@external
+@pure
+def repacked(core: IPerpetualMarket.Core) -> IPerpetualMarket.Core:
+    return packing._unpack_core(packing._pack_core(core), packing._pack_clock(core))
 
 @external
 @pure
@@ -124,7 +182,19 @@ class Field:
 
 #: From the lowest bits up, and the order of the fields in the struct.
 LAYOUTS = {
-    "core": ([Field("mark", 80), Field("epoch", 32), Field("insurance_owed", 128)], (0, 1, 2)),
+    "core": (
+        [Field("mark", 80), Field("epoch", 32), Field("insurance_owed", 128), Field("conditions", 8)],
+        (0, 1, 2, 3),
+    ),
+    "clock": (
+        [
+            Field("premium", 120, signed=True),
+            Field("accrued_at", 40),
+            Field("limited_at", 40),
+            Field("reduce_only_until", 40),
+        ],
+        (0, 1, 2, 3),
+    ),
     "position": (
         [Field("shares", 112), Field("generation", 32), Field("epoch", 32), Field("level", 8), Field("side", 8)],
         (0, 1, 2, 3, 4),
@@ -195,6 +265,22 @@ def test_refuses_what_does_not_fit(
 def test_unpacking_ignores_bits_beyond_the_layout(read: Callable[..., Any], word: str) -> None:
     fields, order = LAYOUTS[word]
     assert read(f"unpack_{word}", 2**256 - 1) == tuple(-1 if fields[i].signed else fields[i].highest for i in order)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_core_is_its_two_words(read: Callable[..., Any], data: st.DataObject) -> None:
+    """Every field comes back from the word it was put into, whatever the others hold."""
+    fields = [field for word in ("core", "clock") for field in LAYOUTS[word][0]]
+    values = tuple(data.draw(field.values(), label=field.name) for field in fields)
+    assert read("repacked", values) == values
+
+
+def test_a_premium_of_a_full_market_fits() -> None:
+    """The value of the largest open interest at the highest price, half of it (`max_funding` <= 50 %), either way."""
+    premium = LAYOUTS["clock"][0][0]
+    most = 2**96 * 2**80 // 10**18
+    assert premium.lowest <= -most and most <= premium.highest
 
 
 class TestSide:

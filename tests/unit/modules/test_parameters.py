@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import astuple, replace
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from prorata.boa_chain import BoaChain
+from prorata.embedded import CONTRACTS
 from prorata.parameters import MarketParameters, VaultParameters
 
 WAD = 10**18
@@ -27,6 +29,16 @@ SOUND = MarketParameters(
     max_staleness=3600,
     max_buckets=128,
     max_words=256,
+    max_price_step=10 * PERCENT,
+    step_interval=12,
+    liquidation_fee=PERCENT,
+    liquidator_share=50 * PERCENT,
+    premium_retention=WAD - WAD // 28_800,
+    max_funding=PERCENT // 2,
+    margin_slope=PERCENT // 10,
+    oi_multiple=20 * WAD,
+    cooloff=3600,
+    oracle_grace=86_400,
 )
 
 SOURCE = """
@@ -48,12 +60,13 @@ def check(chain: BoaChain) -> Callable[[MarketParameters], None]:
 
 def test_the_defaults_are_sound(check: Callable[[MarketParameters], None]) -> None:
     check(MarketParameters())
+    check(MarketParameters.guarded())
     check(SOUND)
 
 
 #: What is changed: (the last value accepted, the first refused), by the reason.
 BOUNDARIES: list[tuple[str, dict[str, int], dict[str, int]]] = [
-    ("closeout margin is zero", {"closeout_margin": 1}, {"closeout_margin": 0}),
+    ("closeout margin is zero", {"closeout_margin": 1, "max_funding": 0}, {"closeout_margin": 0, "max_funding": 0}),
     (
         "bucket width not in 0.01 %..1 %",
         {"bucket_width": PERCENT // 100},
@@ -90,6 +103,26 @@ BOUNDARIES: list[tuple[str, dict[str, int], dict[str, int]]] = [
     ("settlement budget out of range", {"max_buckets": 1}, {"max_buckets": 0}),
     ("settlement budget out of range", {"max_words": 1024}, {"max_words": 1025}),
     ("settlement budget out of range", {"max_words": 72}, {"max_words": 71}),
+    ("price step not in (0, 50 %]", {"max_price_step": 1}, {"max_price_step": 0}),
+    ("price step not in (0, 50 %]", {"max_price_step": WAD // 2}, {"max_price_step": WAD // 2 + 1}),
+    ("step interval out of range", {"step_interval": 0}, {"step_interval": 2**256 - 1}),
+    ("step interval out of range", {"step_interval": 86_400}, {"step_interval": 86_401}),
+    ("liquidation fee above maintenance", {"liquidation_fee": 5 * PERCENT}, {"liquidation_fee": 5 * PERCENT + 1}),
+    ("liquidation fee above maintenance", {"liquidation_fee": 0}, {"liquidation_fee": 2**256 - 1}),
+    ("liquidator share above 100 %", {"liquidator_share": WAD}, {"liquidator_share": WAD + 1}),
+    ("liquidator share above 100 %", {"liquidator_share": 0}, {"liquidator_share": 2**256 - 1}),
+    ("premium retention out of range", {"premium_retention": WAD // 2}, {"premium_retention": WAD // 2 - 1}),
+    ("premium retention out of range", {"premium_retention": WAD - 1}, {"premium_retention": WAD}),
+    ("max funding above closeout margin", {"max_funding": PERCENT}, {"max_funding": PERCENT + 1}),
+    ("max funding above closeout margin", {"max_funding": 0}, {"max_funding": 2**256 - 1}),
+    ("margin slope above 100 %", {"margin_slope": WAD}, {"margin_slope": WAD + 1}),
+    ("margin slope above 100 %", {"margin_slope": 0}, {"margin_slope": 2**256 - 1}),
+    ("open interest multiple too large", {"oi_multiple": 2**96}, {"oi_multiple": 2**96 + 1}),
+    ("open interest multiple too large", {"oi_multiple": 0}, {"oi_multiple": 2**256 - 1}),
+    ("cooloff or grace out of range", {"cooloff": 2**32}, {"cooloff": 2**32 + 1}),
+    ("cooloff or grace out of range", {"cooloff": 0}, {"cooloff": 2**256 - 1}),
+    ("cooloff or grace out of range", {"oracle_grace": 3600}, {"oracle_grace": 3599}),
+    ("cooloff or grace out of range", {"oracle_grace": 2**32}, {"oracle_grace": 2**32 + 1}),
 ]
 
 
@@ -104,6 +137,19 @@ def test_boundary(
     check(replace(SOUND, **accepted))
     with refuses(f"parameters: {reason}"):
         check(replace(SOUND, **refused))
+
+
+def test_every_reason_has_its_boundary() -> None:
+    """Of every contradiction that parameters alone can show; the others are in `TestDeployment`."""
+    texts = re.findall(r'"parameters: (.+)"', (CONTRACTS / "modules" / "errors.vy").read_text())
+    named = re.findall(r"errors\.(PARAMETERS_\w+)", (CONTRACTS / "modules" / "parameters.vy").read_text())
+    assert {reason for reason, _, _ in BOUNDARIES} <= set(texts)
+    assert len({reason for reason, _, _ in BOUNDARIES}) == len(set(named))
+
+
+@pytest.mark.parametrize("guardian", ["0x" + "00" * 20, "0x" + "ff" * 20])
+def test_anybody_may_be_guardian(check: Callable[[MarketParameters], None], guardian: str) -> None:
+    check(replace(SOUND, guardian=guardian))
 
 
 def test_no_words_at_all_are_refused(check: Callable[[MarketParameters], None], refuses: Callable[[str], Any]) -> None:
@@ -121,15 +167,20 @@ class TestDeployment:
         vault: VaultParameters | None = None,
         vault_market: str | None = None,
         vault_decimals: int | None = None,
+        book_market: str | None = None,
     ) -> None:
-        """A market, and a vault that insures `vault_market` in a token of its own if `vault_decimals` is given."""
+        """A market; a vault that insures `vault_market`, in a token of its own if `vault_decimals` is given; an order
+        book of `book_market`."""
         vault = vault or VaultParameters()
         token = chain.deploy("MockToken", 18)
         feed = chain.deploy("MockAggregator", 18, 1000 * WAD)
+        trading = chain.deploy("TradingLogic")
         asset = token if vault_decimals is None else chain.deploy("MockToken", vault_decimals)
-        insured = vault_market or chain.next_address(0, skip=1)
-        insurance = chain.deploy("InsuranceVault", asset.address, insured, vault.draw_cap, vault.draw_window)
-        chain.deploy("PerpetualMarket", token.address, feed.address, insurance.address, parameters.as_tuple())
+        market = chain.next_address(0, skip=2)
+        insurance = chain.deploy("InsuranceVault", asset.address, vault_market or market, *vault.as_tuple())
+        book = chain.deploy("OrderBook", book_market or market)
+        contracts = (token, feed, insurance, book, trading)
+        chain.deploy("PerpetualMarket", *(contract.address for contract in contracts), parameters.as_tuple())
 
     def test_accepts_a_sound_market(self, chain: BoaChain) -> None:
         with chain.anchor():
@@ -150,6 +201,10 @@ class TestDeployment:
     def test_refuses_a_vault_of_another_token(self, chain: BoaChain, refuses: Callable[[str], Any]) -> None:
         with chain.anchor(), refuses("parameters: vault holds another token"):
             self.market(chain, vault_decimals=18)
+
+    def test_refuses_an_order_book_of_another_market(self, chain: BoaChain, refuses: Callable[[str], Any]) -> None:
+        with chain.anchor(), refuses("parameters: order book of another market"):
+            self.market(chain, book_market=chain.address(1))
 
     @pytest.mark.parametrize(("accepted", "refused"), [(1, 0), (WAD * 9 // 10, WAD * 9 // 10 + 1)])
     def test_draw_cap(self, chain: BoaChain, refuses: Callable[[str], Any], accepted: int, refused: int) -> None:

@@ -28,6 +28,7 @@ WAD, UNIT = 10**18, 10**36
 LONG, SHORT = 0, 1
 FALLS, FUNDING, RISES = -1, 0, 1
 NO_TOP = -(2**158)
+NO_CEILING = 2**255 - 1
 LOT = 5**36
 MARK = 100
 CLOSEOUT = WAD // 100
@@ -45,10 +46,13 @@ from modules import sides
 initializes: sides
 initializes: buckets
 initializes: settlement[buckets := buckets, sides := sides]
+exports: (settlement.total_socialized, settlement.total_adl_shortfall)
+
+done: public(settlement.Plan)
 
 @deploy
 def __init__(mark: uint256):
-    sides.__init__(mark)
+    sides._begin(mark)
 
 @external
 @view
@@ -77,12 +81,20 @@ def open(side: uint256, level: uint256, shares: uint256, collateral: uint256):
 
 @external
 @view
-def plan(terms: settlement.Terms, step: settlement.Step) -> settlement.Plan:
-    return settlement._plan(sides._load(), terms, step)
+def plan(terms: settlement.Terms, step: settlement.Step, ceiling: int256) -> settlement.Plan:
+    return settlement._plan(sides._load(), terms, step, ceiling)
+
+@external
+@view
+def planned_state(terms: settlement.Terms, step: settlement.Step) -> sides.State:
+    state: sides.State = sides._load()
+    return settlement._after(state, step, settlement._plan(state, terms, step, max_value(int256)))
 
 @external
 def move(terms: settlement.Terms, step: settlement.Step):
-    sides._store(settlement._move(sides._load(), terms, step))
+    state: sides.State = empty(sides.State)
+    state, self.done = settlement._move(sides._load(), terms, step)
+    sides._store(state)
 
 @external
 @pure
@@ -101,8 +113,13 @@ def moved(mark: uint256, distance: uint256, direction: int256) -> uint256:
 
 @external
 @pure
-def towards(mark: uint256, index_price: uint256) -> settlement.Step:
-    return settlement._towards(mark, index_price)
+def towards(state: sides.State, target: uint256, index_price: uint256) -> settlement.Step:
+    return settlement._towards(state, target, index_price)
+
+@external
+@pure
+def funding(due: int256, index_price: uint256) -> settlement.Step:
+    return settlement._funding(due, index_price)
 """
 
 #: Insurance that may pay its reserve and what it is owed, and sends whole units of a token.
@@ -140,6 +157,25 @@ class Position(NamedTuple):
     collateral: int
 
 
+class Way(NamedTuple):
+    """How a price move goes: who loses, how far (18 digits), whither, and what the index price is."""
+
+    loser: int
+    distance: int
+    direction: int
+    index_price: int
+
+
+class Step(NamedTuple):
+    """`settlement.Step`."""
+
+    loser: int
+    direction: int
+    distance: int
+    index_drop: int
+    index_price: int
+
+
 @dataclass(frozen=True)
 class SideState:
     shares: int
@@ -150,20 +186,24 @@ class SideState:
 
 @dataclass(frozen=True)
 class State:
-    """The market: mark, epoch, owed to insurance, longs and shorts."""
+    """The market: mark, epoch, owed to insurance, longs and shorts; what a move leaves alone; until when it tripped."""
 
     mark: int
     epoch: int
     owed: int
     long: SideState
     short: SideState
+    #: Conditions, premium, accrued_at, limited_at.
+    rest: tuple[int, int, int, int] = (0, 0, 0, 0)
+    until: int = 0
 
     def as_tuple(self) -> tuple[Any, ...]:
-        return (self.mark, self.epoch, self.owed), (astuple(self.long), astuple(self.short))
+        core = (self.mark, self.epoch, self.owed, *self.rest, self.until)
+        return core, (astuple(self.long), astuple(self.short))
 
     @classmethod
-    def of(cls, core: tuple[int, int, int], sides: tuple[tuple[int, ...], tuple[int, ...]]) -> State:
-        return cls(*core, SideState(*sides[LONG]), SideState(*sides[SHORT]))
+    def of(cls, core: tuple[int, ...], sides: tuple[tuple[int, ...], tuple[int, ...]]) -> State:
+        return cls(*core[:3], SideState(*sides[LONG]), SideState(*sides[SHORT]), tuple(core[3:7]), core[7])
 
 
 @dataclass(frozen=True)
@@ -203,38 +243,61 @@ class Market:
         """Let insurance pay `reserve` of quote, in whole token units of so much quote."""
         self.chain.transact(self.insurance, "set_reserve", reserve, unit, sender=0)
 
-    def terms(self, max_buckets: int = 99, max_words: int = 99) -> tuple[Any, ...]:
-        return CLOSEOUT, max_buckets, max_words, self.insurance.address
+    def terms(self, max_buckets: int = 99, max_words: int = 99, cooloff: int = 0) -> tuple[Any, ...]:
+        return CLOSEOUT, max_buckets, max_words, cooloff, self.insurance.address
 
-    def step(self, price: int | Fraction) -> tuple[int, int, int, int]:
-        """The step from the mark to a price in dollars."""
+    def way(self, price: int | Fraction) -> Way:
+        """The way from the mark to a price in dollars."""
         goal, mark = int(price * WAD), self.state.mark
-        return (LONG, mark - goal, FALLS, goal) if goal < mark else (SHORT, goal - mark, RISES, goal)
+        return Way(LONG, mark - goal, FALLS, goal) if goal < mark else Way(SHORT, goal - mark, RISES, goal)
 
-    def move(self, step: tuple[int, int, int, int], **budget: int) -> Moved:
+    def step(self, way: tuple[int, int, int, int]) -> Step:
+        """That way as a step."""
+        loser, distance, direction, index_price = way
+        scale = (self.state.long, self.state.short)[loser].scale
+        return Step(loser, direction, distance, scale * distance, index_price)
+
+    def plan(self, step: Step, ceiling: int = NO_CEILING, **budget: int) -> Plan:
+        return Plan(*self.read("plan", self.terms(**budget), step, ceiling))
+
+    def move(self, way: tuple[int, int, int, int], **budget: int) -> Moved:
+        """Go a way."""
+        return self.carry_out(self.step(way), **budget)
+
+    def fund(self, loser: int, index_drop: int, index_price: int | None = None, **budget: int) -> Moved:
+        """Take so much a share from a side as funding, index units; the index stands at the mark unless it is named."""
+        index = self.state.mark if index_price is None else index_price
+        return self.carry_out(Step(loser, FUNDING, 0, index_drop, index), **budget)
+
+    def carry_out(self, step: Step, **budget: int) -> Moved:
         """Carry out a step; its plan must be what happens."""
-        terms, before = self.terms(**budget), self.state
-        plan = Plan(*self.read("plan", terms, step))
-        transaction = self.send("move", terms, step)
+        before, plan = self.state, self.plan(step, **budget)
+        transaction = self.send("move", self.terms(**budget), step)
         (receipt,) = receipts_in(transaction.logs)
+        assert Plan(*self.read("done")) == plan
         assert plan.mark == receipt.mark_after
-        assert plan.distance == abs(receipt.mark_after - before.mark) or step[2] == FUNDING
+        scale = (before.long, before.short)[step.loser].scale
+        if step.direction == FUNDING:
+            assert plan.mark == before.mark
+        else:
+            assert plan.index_drop == scale * abs(receipt.mark_after - before.mark)
         covers = [tuple(log.fields.values()) for log in transaction.logs if log.name == "Covered"]
-        return Moved(before, self.state, plan, receipt, covers, [log.name for log in transaction.logs])
+        names = [log.name for log in transaction.logs]
+        return Moved(before, self.state, plan, receipt, covers, names, transaction.timestamp)
 
     def price(self, price: int | Fraction, **budget: int) -> Moved:
         """Move the mark to a price in dollars."""
-        return self.move(self.step(price), **budget)
+        return self.move(self.way(price), **budget)
 
 
 class Plan(NamedTuple):
-    distance: int
     mark: int
     index_drop: int
     threshold: int
     scanned: bool
     stopped: bool
     buckets: int
+    words: int
     closed_shares: int
     gross: int
     deficit: int
@@ -248,7 +311,8 @@ class Plan(NamedTuple):
 
 @dataclass(frozen=True)
 class Moved:
-    """A move: before, after, its plan, its receipt, what insurance was asked, the names of its events in order."""
+    """A move: before, after, its plan, its receipt, what insurance was asked, the names of its events in order,
+    its second."""
 
     before: State
     after: State
@@ -256,6 +320,7 @@ class Moved:
     receipt: Receipt
     covers: list[tuple[int, int]]
     events: list[str]
+    timestamp: int
 
     def states(self, **dollars: int | Fraction) -> None:
         """The receipt says this of money, in dollars a lot; of what is not named it says zero."""
@@ -377,22 +442,42 @@ class TestReach:
 
 
 class TestTowards:
+    SCALES = (WAD // 4, WAD // 2)
+
+    def towards(self, contracts: Market, mark: int, target: int, index_price: int) -> Step:
+        sides = tuple((0, scale, 0, 0) for scale in self.SCALES)
+        return Step(*contracts.read("towards", ((mark, *[0] * 7), sides), target, index_price))
+
     @pytest.mark.parametrize(
-        ("mark", "index_price", "step"),
+        ("mark", "target", "index_price", "loser", "direction", "distance"),
         [
-            (100, 99, (LONG, 1, FALLS, 99)),
-            (100, 101, (SHORT, 1, RISES, 101)),
-            (2**80 - 1, 2**30, (LONG, 2**80 - 1 - 2**30, FALLS, 2**30)),
-            (2**30, 2**80 - 1, (SHORT, 2**80 - 1 - 2**30, RISES, 2**80 - 1)),
+            (100, 99, 99, LONG, FALLS, 1),
+            (100, 101, 101, SHORT, RISES, 1),
+            (100, 90, 70, LONG, FALLS, 10),  # a limited step: the index lies beyond its end
+            (100, 110, 170, SHORT, RISES, 10),
+            (2**80 - 1, 2**30, 2**30, LONG, FALLS, 2**80 - 1 - 2**30),
+            (2**30, 2**80 - 1, 2**80 - 1, SHORT, RISES, 2**80 - 1 - 2**30),
         ],
     )
     def test_the_side_that_loses_and_how_far(
-        self, contracts: Market, mark: int, index_price: int, step: tuple[int, ...]
+        self,
+        contracts: Market,
+        mark: int,
+        target: int,
+        index_price: int,
+        loser: int,
+        direction: int,
+        distance: int,
     ) -> None:
-        assert contracts.read("towards", mark, index_price) == step
+        step = self.towards(contracts, mark, target, index_price)
+        assert step == (loser, direction, distance, self.SCALES[loser] * distance, index_price)
 
     def test_nowhere_is_a_distance_of_zero(self, contracts: Market) -> None:
-        assert contracts.read("towards", 100, 100)[1] == 0
+        assert self.towards(contracts, 100, 100, 100)[2:] == (0, 0, 100)
+
+    @pytest.mark.parametrize(("due", "loser"), [(7, LONG), (1, LONG), (-1, SHORT), (-(2**150), SHORT), (2**150, LONG)])
+    def test_funding_is_paid_by_longs_if_positive(self, contracts: Market, due: int, loser: int) -> None:
+        assert contracts.read("funding", due, 99) == (loser, FUNDING, 0, abs(due), 99)
 
     @pytest.mark.parametrize(("direction", "mark"), [(FALLS, 60), (FUNDING, 100), (RISES, 140)])
     def test_moves_the_mark(self, contracts: Market, direction: int, mark: int) -> None:
@@ -473,11 +558,20 @@ class TestTheEdge:
             assert market.move((SHORT, last + 1, RISES, 2**79)).receipt.buckets_closed == 1
 
     def test_funding_leaves_the_margin_as_it_is(self, three: Market) -> None:
-        last = (-edge_of(Fraction(-10)) - dollars(1)) // WAD
+        last = -edge_of(Fraction(-10)) - dollars(1)  # T starts at -1 and falls by as much as is taken
         with three.chain.anchor():
-            assert three.move((LONG, last, FUNDING, 0)).receipt.buckets_closed == 0
+            assert three.fund(LONG, last).receipt.buckets_closed == 0
         with three.chain.anchor():
-            assert three.move((LONG, last + 1, FUNDING, 0)).receipt.buckets_closed == 1
+            assert three.fund(LONG, last + 1).receipt.buckets_closed == 1
+
+    def test_so_does_funding_that_shorts_pay(self, market: Market) -> None:
+        market.open(SHORT, (10, 100), (10, 1000))
+        market.open(LONG, (20, 10_000))
+        last = -edge_of(Fraction(-10)) - dollars(1)
+        with market.chain.anchor():
+            assert market.fund(SHORT, last).receipt.buckets_closed == 0
+        with market.chain.anchor():
+            assert market.fund(SHORT, last + 1).receipt.buckets_closed == 1
 
 
 class TestSurplus:
@@ -724,7 +818,7 @@ class TestStopped:
         self.crowd(market, 5, 8)
         moved = market.price(50, max_buckets=1)
         moved.states(surplus=5, bonus=5, adl_shortfall=10 * 50 - 5)
-        assert (moved.plan.stopped, moved.plan.distance, moved.after.mark) == (True, 0, 100 * WAD)
+        assert (moved.plan.stopped, moved.plan.index_drop, moved.after.mark) == (True, 0, 100 * WAD)
         assert replace(moved.after.long, top=0) == SideState(20 * LOT, WAD, 0, 0)
         assert moved.after.short.index == dollars(Fraction(5, 30))
         assert moved.after.short.scale == WAD * 2 // 3
@@ -744,15 +838,36 @@ class TestStopped:
         assert moved.plan.bonus == 205 * LOT * UNIT - 10 * LOT * WAD * distance
         assert moved.plan.bonus + moved.plan.adl_shortfall == 10 * LOT * WAD * (50 * WAD - distance)
 
-    def test_funding_stops_where_its_own_distance_leads(self, market: Market) -> None:
+    @pytest.mark.parametrize("index_price", [100, 101, 99, 50])
+    def test_funding_stops_at_the_edge_itself(self, market: Market, index_price: int) -> None:
         self.crowd(market, 205, 208)
-        moved = market.move((LONG, 50 * WAD, FUNDING, 50 * WAD), max_buckets=1)
-        distance = (250 * 2**LEVEL - UNIT) // WAD  # T falls by a dollar a dollar
-        assert (moved.plan.stopped, moved.plan.distance, moved.after.mark) == (True, distance, 100 * WAD)
+        moved = market.fund(LONG, dollars(50), index_price=index_price * WAD, max_buckets=1)
+        drop = 250 * 2**LEVEL - UNIT  # T falls by a dollar a dollar
+        assert (moved.plan.stopped, moved.plan.index_drop, moved.after.mark) == (True, drop, 100 * WAD)
+        assert moved.after.long.index == -drop
         assert moved.receipt.funding
-        # Nobody is deleveraged at a lagging mark by funding: what is left goes to insurance.
-        assert (moved.receipt.bonus, moved.receipt.adl_shortfall) == (0, 0)
-        assert moved.after.owed == floor(Fraction(205 * LOT * UNIT - 10 * LOT * WAD * distance, UNIT))
+        # Shorts who are deleveraged miss what the mark has still to fall, if it has; what is left goes to insurance.
+        surplus = Fraction(205 * LOT * UNIT - 10 * LOT * drop, UNIT)
+        missed = 10 * LOT * max(100 - index_price, 0)
+        bonus = min(surplus, Fraction(missed))
+        assert (moved.receipt.bonus, moved.receipt.adl_shortfall) == (floor(bonus), ceil(missed - bonus))
+        assert moved.after.owed == floor(surplus - bonus)
+
+    def test_funding_never_stops_short_of_where_it_is(self, market: Market) -> None:
+        """Both thin longs stand above T already: the second stops the move before it takes anything, gives nothing."""
+        self.crowd(market, 5, 8)
+        moved = market.fund(LONG, dollars(1), max_buckets=1)
+        moved.states(surplus=5)
+        assert (moved.plan.stopped, moved.plan.index_drop) == (True, 0)
+        assert (moved.after.long.index, moved.after.short.index, moved.after.owed) == (0, 0, 5 * LOT)
+
+    def test_the_rest_of_stopped_funding_ends_where_all_of_it_would(self, market: Market) -> None:
+        self.crowd(market, 205, 208)
+        with market.chain.anchor():
+            at_once = market.fund(LONG, dollars(25)).after.long
+        first = market.fund(LONG, dollars(25), max_buckets=1)
+        second = market.fund(LONG, dollars(25) - first.plan.index_drop, max_buckets=1)
+        assert (second.plan.stopped, second.after.long) == (False, at_once)
 
     def test_words_stop_it_too(self, market: Market) -> None:
         # 30 dollars, 361 buckets, between the two: a word border lies in between.
@@ -762,7 +877,9 @@ class TestStopped:
         assert moved.plan.threshold == -256 * 2**LEVEL  # -21.27 dollars
         assert moved.after.mark == 100 * WAD - floor((Fraction(256 * 2**LEVEL, UNIT) - 1) / Fraction(99, 100) * WAD)
         assert moved.receipt.buckets_closed == 1
-        assert market.price(40, max_words=9).receipt.buckets_closed == 1
+        assert moved.plan.words == 0
+        moved = market.price(40, max_words=9)
+        assert (moved.receipt.buckets_closed, moved.plan.words) == (1, 2)  # the border's word, and the one it ends in
 
     def test_a_part_of_a_wei_that_is_missed_is_stated_whole(self, market: Market) -> None:
         # A wei of size with nothing left is closed half a dollar above the index.
@@ -831,6 +948,42 @@ class TestEndOfAnEpoch:
         assert market.price(99).after.epoch == epoch
 
 
+class TestTotals:
+    """What winners went without since the market began: the sum of the receipts, to the wei they state."""
+
+    @staticmethod
+    def totals(market: Market) -> tuple[int, int]:
+        return market.read("total_socialized"), market.read("total_adl_shortfall")
+
+    def test_begin_at_nothing_and_stay_there_while_all_is_paid(self, three: Market) -> None:
+        assert self.totals(three) == (0, 0)
+        three.insure(100 * LOT)
+        three.price(80).states(gross=400, deficit=100, covered=100)
+        assert self.totals(three) == (0, 0)
+
+    def test_of_a_deficit_what_nobody_covers(self, three: Market) -> None:
+        three.insure(40 * LOT)
+        three.price(80).states(gross=400, deficit=100, covered=40)
+        assert self.totals(three) == (60 * LOT, 0)
+
+    def test_add_up_over_moves_in_either_direction(self, market: Market) -> None:
+        market.open(LONG, (10, 100), (10, 2000))
+        market.open(SHORT, (10, 100), (10, 2000))
+        market.price(80).states(gross=400, deficit=100)  # either short gains 150, and is left with half of its size
+        market.price(140).states(gross=600, deficit=50)  # the thin one has 250 and loses 300
+        assert self.totals(market) == (150 * LOT, 0)
+
+    def test_of_a_deleverage_at_a_lagging_mark_what_no_bonus_paid(self, market: Market) -> None:
+        TestStopped.crowd(market, 205, 208)
+        moved = market.price(50, max_buckets=1)
+        assert moved.receipt.adl_shortfall > 0
+        assert self.totals(market) == (0, moved.receipt.adl_shortfall)
+
+    def test_planning_adds_nothing(self, three: Market) -> None:
+        three.plan(three.step(three.way(80)))
+        assert self.totals(three) == (0, 0)
+
+
 class TestEvent:
     def test_states_both_sides_after_the_move(self, three: Market) -> None:
         moved = three.price(80)
@@ -842,13 +995,81 @@ class TestEvent:
 
     def test_planning_writes_nothing(self, three: Market) -> None:
         before = three.state
-        plan = Plan(*three.read("plan", three.terms(), three.step(80)))
+        plan = three.plan(three.step(three.way(80)))
         assert (plan.closed_shares, plan.winner_scale) == (10 * LOT, WAD // 2)
         assert three.state == before
 
     def test_nobody_is_looked_for_while_t_is_above_all(self, three: Market) -> None:
-        assert not Plan(*three.read("plan", three.terms(), three.step(95))).scanned
-        assert Plan(*three.read("plan", three.terms(), three.step(80))).scanned
+        assert not three.plan(three.step(three.way(95))).scanned
+        assert three.plan(three.step(three.way(80))).scanned
+
+
+class TestCeiling:
+    """The second move of a preview: storage still holds what the first has closed."""
+
+    def test_what_lies_above_is_closed_already(self, market: Market) -> None:
+        market.open(LONG, (10, 100), (10, 150), (10, 1000))
+        market.open(SHORT, (30, 10_000))
+        step = market.step(market.way(80))
+        high, low = edge_of(Fraction(-10)), edge_of(Fraction(-15))
+        for ceiling, lots, buckets in ((high, 20, 2), (high - 1, 10, 1), (low, 10, 1), (low - 1, 0, 0)):
+            plan = market.plan(step, ceiling)
+            assert (plan.closed_shares, plan.buckets) == (lots * LOT, buckets)
+        # Only the second of them is missing: of 200 it had 150.
+        plan = market.plan(step, high - 1)
+        assert (plan.deficit, plan.surplus) == (50 * LOT * UNIT, 0)
+
+    def test_nothing_but_what_is_closed_hangs_on_it(self, three: Market) -> None:
+        step = three.step(three.way(80))
+        free, under = three.plan(step), three.plan(step, -NO_CEILING)
+        assert free.closed_shares and not under.closed_shares
+        same = ("mark", "index_drop", "threshold", "scanned", "stopped", "gross")
+        assert [getattr(free, name) for name in same] == [getattr(under, name) for name in same]
+
+
+class TestAfter:
+    @pytest.mark.parametrize("price", [95, 80, 120])
+    def test_is_the_state_after_but_for_what_insurance_pays(self, three: Market, price: int) -> None:
+        three.set_state(owed=7 * LOT, rest=(4, -5, 6, 7))
+        three.insure(1000 * LOT)
+        planned = State.of(*three.read("planned_state", three.terms(), three.step(three.way(price))))
+        moved = three.price(price)
+        assert replace(planned.long, top=0) == replace(moved.after.long, top=0)
+        assert planned.short == moved.after.short
+        assert (planned.mark, planned.epoch) == (moved.after.mark, moved.after.epoch) == (price * WAD, 0)
+        assert planned.owed == 7 * LOT
+        assert moved.after.owed == planned.owed - min(planned.owed, moved.receipt.covered)
+
+    def test_a_move_leaves_conditions_premium_and_clock_alone(self, three: Market) -> None:
+        three.set_state(rest=(4, -5, 6, 7))
+        assert three.price(80).after.rest == (4, -5, 6, 7)
+
+
+class TestTrip:
+    """20 dollars down, 100 of 400 are missing: a haircut of a basis point is 4 hundredths that nobody covers."""
+
+    COOLOFF = 3600
+    BASIS_POINT = 400 * LOT // 10**4
+
+    @pytest.mark.parametrize(("uncovered", "trips"), [(BASIS_POINT, True), (BASIS_POINT - 1, False), (0, False)])
+    def test_at_a_basis_point_and_not_below(self, three: Market, uncovered: int, trips: bool) -> None:
+        assert self.BASIS_POINT * 25 == LOT
+        three.insure(100 * LOT - uncovered)
+        moved = three.price(80, cooloff=self.COOLOFF)
+        assert moved.receipt.socialized == uncovered
+        assert moved.after.until == (moved.timestamp + self.COOLOFF if trips else 0)
+
+    def test_by_funding_too(self, three: Market) -> None:
+        moved = three.fund(LONG, dollars(20), cooloff=self.COOLOFF)
+        moved.states(gross=400, deficit=100)
+        assert moved.after.until == moved.timestamp + self.COOLOFF
+
+    def test_not_by_a_loss_that_is_paid(self, three: Market) -> None:
+        assert three.price(95, cooloff=self.COOLOFF).after.until == 0
+
+    def test_a_move_without_one_does_not_end_it(self, three: Market) -> None:
+        three.set_state(until=2**40 - 1)
+        assert three.price(95, cooloff=self.COOLOFF).after.until == 2**40 - 1
 
 
 # ------------------------------------------------------------------------------------------------- moves, eagerly
@@ -920,29 +1141,32 @@ def test_words_that_run_out_at_a_tie_create_no_money(chain: BoaChain) -> None:
     """A scan whose words ran out at the upper edge of a bucket it had summed once reported that bucket as closed, while
     closing left it open: its owner kept what the move had already given to others.
 
-    Longs X and Y are filed at 1000 (level 119, 0.665 dollars wide, 170.14 dollars a word), H at 15,000 (level 123),
-    just under the border of words 0 and 1 of level 119. Y leaves a stale top in word 72, and to walk from there to X in
-    word 1 takes all the words there are; after X and H the walk would have to step under the border.
+    Longs X and Y are filed at 1000 (level 116, 0.083 dollars wide, 21.27 dollars a word), H at 4000 (level 118), just
+    under the border of words 53 and 54 of level 116. Y leaves a stale top in word 125, and to walk from there to X in
+    word 54 takes all the words there are; after X and H the walk would have to step under the border.
     """
     maker, x, y, h = range(1, 5)
-    word = Fraction(256 * 2**119, UNIT)  # dollars
+    word = Fraction(256 * 2**116, UNIT)  # dollars
     with chain.anchor():
-        exchange = Exchange.deploy(chain, 1000 * WAD, MarketParameters(fee_rate=0, max_words=72))
+        parameters = MarketParameters(fee_rate=0, bucket_width=WAD // 10**4, max_words=72)
+        exchange = Exchange.deploy(chain, 1000 * WAD, parameters)
         for trader in (maker, x, y, h):
             exchange.fund(trader)
-            exchange.deposit(trader, (100_000 if trader == maker else 15_000) * WAD)
+            exchange.deposit(trader, (100_000 if trader == maker else 4000) * WAD)
         exchange.trade(maker, x, False, WAD, 1000 * WAD)
         exchange.trade(maker, y, False, WAD, 1000 * WAD)
-        exchange.set_price(15_000 * WAD)
+        exchange.set_price(4000 * WAD)
         exchange.settle()
-        exchange.trade(maker, h, False, WAD, 15_000 * WAD)
-        # The index is at 14,000. X is to be bankrupt at 250, Y in word 72, H a tenth of a dollar under the border.
-        for trader, kappa in ((x, Fraction(250)), (y, word * 72 + 50), (h, word - Fraction(1, 10))):
-            exchange.withdraw(trader, exchange.account(trader).equity - ceil((14_000 - kappa) * WAD))
-        exchange.trade(maker, y, True, WAD, 15_000 * WAD)
-        assert Fraction(exchange.account(h).edge, UNIT) == word
+        while exchange.core.lagging:
+            exchange.settle()
+        exchange.trade(maker, h, False, WAD, 4000 * WAD)
+        # The index is at 3000. X is to be bankrupt in word 54, Y in word 125, H a cent under the border.
+        for trader, kappa in ((x, word * 54 + 10), (y, word * 125 + 5), (h, word * 54 - Fraction(1, 100))):
+            exchange.withdraw(trader, exchange.account(trader).equity - ceil((3000 - kappa) * WAD))
+        exchange.trade(maker, y, True, WAD, 4000 * WAD)
+        assert Fraction(exchange.account(h).edge, UNIT) == word * 54
 
-        exchange.set_price(1150 * WAD)
+        exchange.set_price(2150 * WAD)
         exchange.settle()
         owed_to_traders = sum(exchange.account(trader).equity for trader in (maker, x, y, h))
         assert owed_to_traders + exchange.insurance_owed <= exchange.token_balance(exchange.market)

@@ -26,7 +26,7 @@ initializes: sides
 
 @deploy
 def __init__(mark: uint256):
-    sides.__init__(mark)
+    sides._begin(mark)
 
 @external
 @view
@@ -86,8 +86,11 @@ def undone(chain: BoaChain) -> Iterator[None]:
         yield
 
 
-def state(mark: int, epoch: int, owed: int, long: tuple[int, ...], short: tuple[int, ...]) -> tuple[Any, ...]:
-    return (mark, epoch, owed), (long, short)
+def state(
+    mark: int, epoch: int, owed: int, long: tuple[int, ...], short: tuple[int, ...], rest: tuple[int, ...] = (0,) * 5
+) -> tuple[Any, ...]:
+    """Core and sides; `rest` of the core: conditions, premium, accrued_at, limited_at, reduce_only_until."""
+    return (mark, epoch, owed, *rest), (long, short)
 
 
 def test_a_market_starts_empty_at_the_mark(read: Callable[..., Any]) -> None:
@@ -99,6 +102,9 @@ def test_a_market_starts_empty_at_the_mark(read: Callable[..., Any]) -> None:
     mark=st.integers(0, 2**80 - 1),
     epoch=st.integers(0, 2**32 - 1),
     owed=st.integers(0, 2**128 - 1),
+    rest=st.tuples(
+        st.integers(0, 2**8 - 1), st.integers(-(2**119), 2**119 - 1), *[st.integers(0, 2**40 - 1) for _ in range(3)]
+    ),
     long=SIDES,
     short=SIDES,
 )
@@ -109,10 +115,11 @@ def test_what_is_stored_is_loaded(
     mark: int,
     epoch: int,
     owed: int,
+    rest: tuple[int, ...],
     long: tuple[int, ...],
     short: tuple[int, ...],
 ) -> None:
-    stored = state(mark, epoch, owed, long, short)
+    stored = state(mark, epoch, owed, long, short, rest)
     with chain.anchor():
         send("store", stored)
         assert read("load") == stored
@@ -127,6 +134,18 @@ class TestEndOfAnEpoch:
         send("store", state(MARK, 4, 99, self.LONG_SIDE, self.SHORT_SIDE))
         send("end_epoch")
         assert read("load") == state(MARK, 5, 99, FRESH, FRESH)
+
+    def test_the_rest_of_the_core_lives_on(self, read: Callable[..., Any], send: Callable[..., Any]) -> None:
+        rest = (12, -(3 * WAD), 7, 8, 9)
+        send("store", state(MARK, 4, 99, self.LONG_SIDE, self.SHORT_SIDE, rest))
+        send("end_epoch")
+        assert read("load") == state(MARK, 5, 99, FRESH, FRESH, rest)
+
+    def test_states_the_epoch_that_ended_and_its_indices(self, send: Callable[..., Any]) -> None:
+        send("store", state(MARK, 4, 99, self.LONG_SIDE, self.SHORT_SIDE))
+        (log,) = send("end_epoch").logs
+        expected = {"epoch": 4, "long_index": self.LONG_SIDE[2], "short_index": self.SHORT_SIDE[2]}
+        assert (log.name, dict(log.fields)) == ("EpochEnded", expected)
 
     def test_the_last_indices_are_kept_by_book(self, read: Callable[..., Any], send: Callable[..., Any]) -> None:
         send("store", state(MARK, 4, 99, self.LONG_SIDE, self.SHORT_SIDE))
@@ -150,6 +169,16 @@ class TestEndOfAnEpoch:
         with refuses("packing: out of range"):
             send("end_epoch")
         assert read("load")[0][1] == 2**32 - 1
+
+
+def test_six_slots_and_no_more(chain: BoaChain, deployed: Any, send: Callable[..., Any]) -> None:
+    """A state whose every bit is set fills the first slots of the contract; the next is the map of final indices."""
+    with chain.anchor():
+        side = (2**112 - 1, 2**64 - 1, -1, -1 << 64)
+        send("store", state(2**80 - 1, 2**32 - 1, 2**128 - 1, side, side, (2**8 - 1, -1, *[2**40 - 1] * 3)))
+        words = [chain._env.get_storage(deployed.address, slot) for slot in range(8)]
+    core, clock, exposure, reach = 2**248 - 1, 2**240 - 1, 2**176 - 1, 2**256 - 1
+    assert words == [core, clock, exposure, exposure, reach, reach, 0, 0]
 
 
 def test_every_side_of_every_epoch_has_its_own_book(read: Callable[..., Any]) -> None:

@@ -19,7 +19,7 @@ Refused = Callable[..., AbstractContextManager[None]]
 
 DEPOSITOR, TRADER, RICH, STRANGER, SURVIVOR = 0, 1, 2, 3, 4
 MARK = 1000 * WAD
-WINDOW = 86_400
+WINDOW = DAY = 86_400
 
 
 def call(exchange: Exchange, function: str, *arguments: Any) -> int:
@@ -94,7 +94,7 @@ class TestWho:
         """A vault whose market is an account: what the cap refuses, whoever asks."""
         chain = RevmChain()
         token = chain.deploy("MockToken", 6)
-        vault = chain.deploy("InsuranceVault", token.address, chain.address(TRADER), WAD // 3, WINDOW)
+        vault = chain.deploy("InsuranceVault", token.address, chain.address(TRADER), WAD // 3, WINDOW, DAY, DAY)
         for amount in (1, 10**18):
             with pytest.raises(Reverted, match=r"^vault: above the draw cap$"):
                 chain.transact(vault, "cover", amount, 0, sender=TRADER)
@@ -107,26 +107,30 @@ class TestWho:
 
 class TestDeployment:
     @pytest.mark.parametrize(
-        ("cap", "window", "reason"),
+        ("terms", "reason"),
         [
-            (0, WINDOW, "parameters: draw cap not in (0, 90 %]"),
-            (WAD * 9 // 10 + 1, WINDOW, "parameters: draw cap not in (0, 90 %]"),
-            (WAD // 2, 0, "parameters: draw window is zero"),
+            ((0, WINDOW, DAY, DAY), "parameters: draw cap not in (0, 90 %]"),
+            ((WAD * 9 // 10 + 1, WINDOW, DAY, DAY), "parameters: draw cap not in (0, 90 %]"),
+            ((WAD // 2, 0, DAY, DAY), "parameters: draw window is zero"),
+            ((WAD // 2, WINDOW, 0, DAY), "parameters: redeem cooldown not in (0, 1 year]"),
+            ((WAD // 2, WINDOW, 365 * DAY + 1, DAY), "parameters: redeem cooldown not in (0, 1 year]"),
+            ((WAD // 2, WINDOW, DAY, 0), "parameters: redeem window is zero"),
         ],
     )
-    def test_refuses(self, cap: int, window: int, reason: str) -> None:
+    def test_refuses(self, terms: tuple[int, ...], reason: str) -> None:
         chain = RevmChain()
         token = chain.deploy("MockToken", 6)
         with pytest.raises(Reverted) as caught:
-            chain.deploy("InsuranceVault", token.address, chain.address(TRADER), cap, window)
+            chain.deploy("InsuranceVault", token.address, chain.address(TRADER), *terms)
         assert caught.value.reason == reason
 
-    @pytest.mark.parametrize(("cap", "window"), [(1, 1), (WAD * 9 // 10, 2**40)])
-    def test_accepts(self, cap: int, window: int) -> None:
+    @pytest.mark.parametrize("terms", [(1, 1, 1, 1), (WAD * 9 // 10, 2**40, 365 * DAY, 2**256 - 1)])
+    def test_accepts(self, terms: tuple[int, ...]) -> None:
         chain = RevmChain()
         token = chain.deploy("MockToken", 6)
-        vault = chain.deploy("InsuranceVault", token.address, chain.address(TRADER), cap, window)
-        assert (chain.call(vault, "draw_cap"), chain.call(vault, "draw_window")) == (cap, window)
+        vault = chain.deploy("InsuranceVault", token.address, chain.address(TRADER), *terms)
+        names = ("draw_cap", "draw_window", "redeem_cooldown", "redeem_window")
+        assert tuple(chain.call(vault, name) for name in names) == terms
 
 
 # ------------------------------------------------------------------------------------------------------------- how much
@@ -239,9 +243,12 @@ class TestWindow:
 
     def test_a_withdrawal_narrows_it(self, insured: Callable[..., Exchange]) -> None:
         """After it a draw takes at most the cap of what is left, not the cap of what once was."""
-        made = insured(100 * WAD)
+        made = insured(100 * WAD, redeem_cooldown=1)
         disaster(made, 20 * WAD)
-        made.redeem(DEPOSITOR, made.vault_shares(DEPOSITOR) * 9 // 10)
+        drawable_before = drawable(made)
+        made.request_redeem(DEPOSITOR, made.vault_shares(DEPOSITOR) * 9 // 10)
+        assert drawable(made) == drawable_before  # what waits in the queue still insures
+        made.redeem(DEPOSITOR, made.redeem_request(DEPOSITOR).shares)
         there = made.vault_held + made.insurance_owed
         assert 7 * WAD < there < 9 * WAD
         assert drawable(made) == there // 2
@@ -282,12 +289,12 @@ class TestNeverEmpty:
                 before = made.vault_shares(DEPOSITOR)
                 made.insure(DEPOSITOR, 100 * WAD)
                 minted = made.vault_shares(DEPOSITOR) - before
-                worth = call(made, "previewRedeem", minted) * made.unit
+                worth = call(made, "convertToAssets", minted) * made.unit
                 assert 100 * WAD - max(made.unit, 100 * WAD // 10**5) <= worth <= 100 * WAD
             if deposits:
                 made.insure(DEPOSITOR, 100 * WAD)
                 # All shares together are worth all there is, but for the virtual ones' part.
-                everything = call(made, "previewRedeem", call(made, "totalSupply"))
+                everything = call(made, "convertToAssets", call(made, "totalSupply"))
                 assert 100 * WAD <= made.vault_assets <= everything * made.unit + made.unit
 
 
@@ -367,7 +374,7 @@ class TestOwedFirst:
 
     def test_sweep_leaves_what_is_less_than_a_unit(self, exchange: ExchangeFactory) -> None:
         """Fees of odd wei: the vault gets the whole units when it needs them, the rest stays owed."""
-        made = exchange(decimals=6)
+        made = exchange(decimals=6, redeem_cooldown=1)
         made.insure(DEPOSITOR, WAD)
         for trader in (TRADER, RICH):
             made.deposit(trader, 10**5 * WAD)
@@ -375,7 +382,8 @@ class TestOwedFirst:
         owed = made.insurance_owed
         assert owed % made.unit and owed > WAD
         balance = made.token_balance(made.market)
-        made.redeem(DEPOSITOR, made.vault_shares(DEPOSITOR))
+        made.request_redeem(DEPOSITOR, made.vault_shares(DEPOSITOR))
+        made.redeem(DEPOSITOR, made.redeem_request(DEPOSITOR).shares)
         assert made.insurance_owed == owed % made.unit
         assert balance - made.token_balance(made.market) == owed - owed % made.unit
         reconcile(made)
