@@ -159,7 +159,8 @@ def _settle() -> (sides.State, bool):
     terms: settlement.Terms = self._terms()
     lag: breaker.Lag = breaker._load(state.core)
     lag.index_price = self._index_price(state.core)
-    state.core.conditions &= ~modes.SUSPECT
+    if lag.index_price == state.core.mark and state.core.premium == 0 and state.core.conditions & ~modes.GUARDED == 0:
+        return state, True
     plan: settlement.Plan = empty(settlement.Plan)
 
     # Funding at the old mark, before price and never netted with it.
@@ -191,7 +192,7 @@ def _settle() -> (sides.State, bool):
                 state.core.limited_at = block.timestamp
 
     caught_up: bool = lag.index_price == state.core.mark and lag.funding_rest == 0
-    state.core.conditions &= ~modes.LAGGING
+    state.core.conditions &= ~(modes.LAGGING | modes.SUSPECT)
     if not caught_up:
         state.core.conditions |= modes.LAGGING
         breaker._lag = lag

@@ -87,6 +87,7 @@ def _match(
     state, taker_fee = self._complete(taker, other, -to_maker, size, ratio, p, state)
     state.core.insurance_owed += maker_fee + taker_fee
     state.core.premium += funding._premium(size, one.price, mark, maker_fee + taker_fee)
+    state.core.accrued_at = block.timestamp
     log IPerpetualMarket.Traded(
         order_hash=one.order_hash,
         maker=one.maker,

@@ -294,8 +294,9 @@ class Ledger:
         value = closing.value - closing.shares * index_drop
         deficit, surplus = min(max(-value, 0), gross), max(value, 0)
         missed = 0
-        if not receipt.funding and winner.shares:
-            missed = closing.shares * loser.scale * abs(receipt.index_price - receipt.mark_after)
+        if winner.shares:  # what the way that is left would bring the winners, if anything
+            way = (receipt.index_price - receipt.mark_after) * (1 if receipt.loser == SHORT else -1)
+            missed = closing.shares * loser.scale * max(way, 0)
         bonus = min(surplus, missed)
         stated = (receipt.gross, receipt.deficit, receipt.surplus, receipt.bonus, receipt.adl_shortfall)
         found = (_up(gross), _up(deficit), surplus // INDEX_UNIT, bonus // INDEX_UNIT, _up(missed - bonus))

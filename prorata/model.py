@@ -605,9 +605,7 @@ class Model:
     def _put(self, account: Account, party: _Party, collateral: Fraction) -> None:
         account.collateral, account.side, account.size = collateral, party.side, party.size
         if party.size:
-            self._file(
-                account, self._narrower_level(account) if party.reduced else self._level(self.sides[party.side])
-            )
+            self._file(account, self._narrower_level(account) if party.reduced else self._level(self.sides[party.side]))
 
     # -------------------------------------------------------------------------------------------------- liquidation
 
@@ -656,8 +654,6 @@ class Model:
         """What brings an account back to initial margin, its fee paid; all of it if nothing less does."""
         initial, fee = self._ratio("initial_margin"), self._ratio("liquidation_fee")
         notional = account.size * self.mark
-        if account.collateral <= notional * fee:
-            return account.size
         # collateral - fee * s * mark = initial * (size - s) * mark
         limit = (initial * notional - account.collateral) / ((initial - fee) * self.mark)
         minimum = Fraction(self.parameters.min_notional, WAD)

@@ -191,9 +191,7 @@ class Twin:
             ),
         )
 
-    def _trade(
-        self, maker: int, taker: int, is_long: bool, size: int, price: int, reduce_only: bool = False
-    ) -> Trade:
+    def _trade(self, maker: int, taker: int, is_long: bool, size: int, price: int, reduce_only: bool = False) -> Trade:
         return Trade(self._name(maker), self._name(taker), is_long, from_wad(size), from_wad(price), reduce_only)
 
     def liquidate(self, liquidator: int, owner: int, size: int = 2**256 - 1) -> Transaction:

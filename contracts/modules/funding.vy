@@ -81,13 +81,13 @@ def _accrue(state: sides.State, rest: int256, retention: uint256, max_funding: u
     """
     core: IPerpetualMarket.Core = state.core
     due: int256 = rest
-    if core.premium != 0 and core.accrued_at < block.timestamp:
+    if core.premium != 0:
         left: uint256 = fixed_point._power(retention * fixed_point.WAD, block.timestamp - core.accrued_at)
         unit: int256 = convert(fixed_point.INDEX_UNIT, int256)
         core.premium = core.premium * convert(left, int256) // unit
         shares: uint256 = state.sides[self._payer(state.core.premium)].shares
         due += (state.core.premium - core.premium) * unit // convert(shares, int256)
-    core.accrued_at = block.timestamp
+        core.accrued_at = block.timestamp
     payer: packing.Side = state.sides[self._payer(due)]
     if payer.shares == 0:
         return core, 0

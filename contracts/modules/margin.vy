@@ -32,6 +32,7 @@ def _requirement(notional: uint256, ratio: uint256) -> uint256:
 def _initial(initial_margin: uint256, slope: uint256, exposure: uint256, insured: uint256) -> uint256:
     """
     @notice Initial margin for new risk (design §9): it grows by `slope` with open interest over insurance, to 100 % at most.
+            A ratio of 18 digits, rounded down.
     @param exposure Open interest at the mark, quote.
     @param insured What insurance holds, quote; a wei more counts, so that nothing divides by zero.
     """
@@ -89,8 +90,6 @@ def _liquidable(
             position frees, or if the rest would be below the minimum.
     """
     notional: uint256 = fixed_point._ceil_div(size * mark, fixed_point.WAD)
-    if collateral <= self._requirement(notional, liquidation_fee):
-        return size
     lacking: uint256 = self._requirement(notional, initial_margin) - collateral
     limit: uint256 = fixed_point._ceil_div(
         lacking * fixed_point.WAD * fixed_point.WAD, (initial_margin - liquidation_fee) * mark

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -89,18 +88,25 @@ class TestNothingToDo:
         made = exchange()
         crowd(made, {A: 60, B: 100})
         before = state(made)
-        transaction = made.settle()
-        # But that funding has been looked at.
-        assert state(made) == before | {"core": replace(before["core"], accrued_at=transaction.timestamp)}
+        made.settle()
+        assert state(made) == before
 
     def test_a_second_call_does_nothing(self, exchange: ExchangeFactory, state: Callable[[Exchange], Any]) -> None:
         made = exchange()
         crowd(made, {A: 60, B: 100})
         move(made, 900 * WAD)
         before = state(made)
-        transaction = made.settle()
-        assert transaction.logs == []
-        assert state(made) == before | {"core": replace(before["core"], accrued_at=transaction.timestamp)}
+        assert made.settle().logs == []
+        assert state(made) == before
+
+    def test_but_a_premium_is_paid(self, exchange: ExchangeFactory) -> None:
+        """An index at the mark is no reason to let funding wait."""
+        made = exchange(max_funding=WAD // 100)
+        crowd(made, {A: 60, B: 100})
+        made.deposit(A, 1000 * WAD)
+        made.trade(A, RICH, True, WAD, MARK + WAD // 2)
+        made.chain.advance(60)
+        assert [log.name for log in made.settle().logs] == ["Settled"]
 
     def test_without_positions_only_the_mark_moves(self, twin: TwinFactory) -> None:
         market = twin()

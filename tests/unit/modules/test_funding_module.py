@@ -243,8 +243,9 @@ class TestAccrual:
     def test_in_no_time_nothing(self, accrue: Callable[..., tuple[int, int, int]], premium: int) -> None:
         assert accrue(premium, 0) == (premium, 0, 0)
 
-    def test_without_a_premium_only_time_passes(self, accrue: Callable[..., tuple[int, int, int]]) -> None:
-        assert accrue(0, 3600) == (0, 0, 0)
+    def test_without_a_premium_time_does_not_count(self, accrue: Callable[..., tuple[int, int, int]]) -> None:
+        """It begins to when a fill leaves one; until then nothing need be written."""
+        assert accrue(0, 3600) == (0, -3600, 0)
 
     @pytest.mark.parametrize("sign", [1, -1])
     def test_the_last_wei_is_paid_too(self, accrue: Callable[..., tuple[int, int, int]], sign: int) -> None:
@@ -305,7 +306,7 @@ class TestWhatIsDueIsLimited:
     @pytest.mark.parametrize("sign", [1, -1])
     def test_rest_included(self, accrue: Callable[..., tuple[int, int, int]], sign: int) -> None:
         options: dict[str, Any] = {"max_funding": WAD // 100}
-        assert accrue(0, 60, rest=sign * 3 * UNIT, **options) == (0, 0, sign * 3 * UNIT)
+        assert accrue(0, 60, rest=sign * 3 * UNIT, **options) == (0, -60, sign * 3 * UNIT)
         assert accrue(0, 0, rest=sign * 3 * UNIT, **options) == (0, 0, sign * 3 * UNIT)
         after, _, due = accrue(sign * WAD, 60, rest=sign * 3 * UNIT, **options)
         assert due == sign * 3 * UNIT + (sign * WAD - after) * WAD
