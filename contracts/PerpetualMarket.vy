@@ -248,13 +248,13 @@ def deposit(amount: uint256, account: address):
     errors._require(account != empty(address), errors.ACCOUNT_ZERO_ADDRESS)
     tokens._pull(TOKEN, msg.sender, amount, TOKEN_SCALE)
 
-    state: sides.State = sides._load()
+    state: sides.State = accounts._state_for(account)
     old: accounts.Account = accounts._load(account, state)
     new: accounts.Account = old
     new.collateral += amount * TOKEN_SCALE
     # A stranger must not move an account to other buckets; its owner may, to narrower ones.
     level: uint256 = old.filing.level
-    if msg.sender == account:
+    if msg.sender == account and old.shares > 0:
         level = accounts._narrower_level(old, PARAMETERS.bucket_width, state)
     # More collateral lowers the bankruptcy index, so no side's top rises and there is no state to store.
     accounts._store(account, old, new, level, state)
@@ -265,7 +265,7 @@ def deposit(amount: uint256, account: address):
 @nonreentrant
 def withdraw(amount: uint256):
     errors._require(amount > 0, errors.ACCOUNT_ZERO_AMOUNT)
-    state: sides.State = sides._load()
+    state: sides.State = accounts._state_for(msg.sender)
     old: accounts.Account = accounts._load(msg.sender, state)
     if old.shares > 0:
         state = self._settle_fully()
@@ -274,10 +274,12 @@ def withdraw(amount: uint256):
     errors._require(amount <= old.collateral // TOKEN_SCALE, errors.ACCOUNT_FREE)
     new: accounts.Account = old
     new.collateral -= amount * TOKEN_SCALE
+    level: uint256 = 0
     if new.shares > 0:
         notional: uint256 = margin._notional(new.shares, state.sides[new.side].scale, state.core.mark)
         errors._require(new.collateral >= margin._requirement(notional, PARAMETERS.initial_margin), errors.ACCOUNT_FREE)
-    after: sides.State = accounts._store(msg.sender, old, new, accounts._narrower_level(old, PARAMETERS.bucket_width, state), state)
+        level = accounts._narrower_level(old, PARAMETERS.bucket_width, state)
+    after: sides.State = accounts._store(msg.sender, old, new, level, state)
     if new.shares > 0:
         sides._store(after)
     tokens._push(TOKEN, msg.sender, amount)

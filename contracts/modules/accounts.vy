@@ -42,6 +42,17 @@ _anchors: HashMap[address, uint256]
 
 @internal
 @view
+def _state_for(owner: address) -> sides.State:
+    """
+    @notice What `_load` has to know to load an account: nothing for one that holds no position, not even one that is over.
+    """
+    if self._positions[owner] == 0:
+        return empty(sides.State)
+    return sides._load()
+
+
+@internal
+@view
 def _load(owner: address, state: sides.State) -> Account:
     """
     @notice The account at the present indices: flat and empty if its bucket was closed, flat if its epoch is over.
