@@ -19,7 +19,7 @@ export HARDHAT_DISABLE_TELEMETRY_PROMPT := true
 
 .PHONY: help
 help:
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: env
 env: .venv/requirements.lock ## Python environment in .venv, as locked
@@ -54,6 +54,15 @@ test: node lint compile ## lint, compile and run every test
 .PHONY: campaign
 campaign: env ## 1,000 stateful runs of 100 steps, S1 to S8 checked after each; half an hour
 	PRORATA_RUNS=1000 PRORATA_STEPS=100 pytest -n auto --dist loadgroup tests/invariant/test_stateful.py
+
+.PHONY: gas
+gas: compile ## measure gas, and show it beside the reviewed snapshot and the best peers
+	PRORATA_GAS_DRIFT=allowed pytest -q -n 0 tests/gas > /dev/null
+	python -m prorata.gas
+
+.PHONY: gas-accept
+gas-accept: ## make what `make gas` measured the reviewed snapshot
+	python -m prorata.gas --accept
 
 .PHONY: docs
 docs: env ## draw the pictures in docs/ that show a rule

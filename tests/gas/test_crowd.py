@@ -12,11 +12,13 @@ from prorata.exchange import Exchange
 from prorata.receipts import receipts_in
 from prorata.units import WAD
 from tests import figures
+from tests.bytecode import DEPLOYABLES, runtime_size
+from tests.gas.conftest import Snapshot
 
 MARK = 1000 * WAD
-BUCKETS = 10
 WHALE = 1
-CROWDS = (10, 100, 1000)
+#: How many accounts in how many buckets.
+CROWDS = ((10, 10), (100, 10), (1000, 10), (1000, 100))
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,9 @@ class Crash:
     gas: int
 
 
-def margin_of(number: int) -> int:
-    """Collateral that a member of the crowd has left after its fee, for one unit: one of ten buckets."""
-    return MARK * (6 + number % BUCKETS) // 100
+def margin_of(number: int, buckets: int) -> int:
+    """Collateral that a member of the crowd has left after its fee, for one unit: 6 to 16 %, by so many buckets."""
+    return MARK * 6 // 100 + MARK // 10 * (number % buckets) // buckets
 
 
 def join(exchange: Exchange, number: int, margin: int) -> str:
@@ -46,12 +48,12 @@ def join(exchange: Exchange, number: int, margin: int) -> str:
     return str(maker.address)
 
 
-def crash(chain: ApeChain, accounts: int) -> Crash:
-    """A market with a whale short, a crowd long in ten buckets and one survivor; the price halves."""
+def crash(chain: ApeChain, accounts: int, buckets: int) -> Crash:
+    """A market with a whale short, a crowd long and one survivor; the price halves."""
     exchange = Exchange.deploy(chain, MARK)
     exchange.fund(WHALE)
     exchange.deposit(WHALE, 10**6 * WAD)
-    crowd = [join(exchange, number, margin_of(number)) for number in range(accounts)]
+    crowd = [join(exchange, number, margin_of(number, buckets)) for number in range(accounts)]
     survivor = join(exchange, accounts, MARK)
 
     exchange.set_price(MARK // 2)
@@ -73,14 +75,31 @@ def crash(chain: ApeChain, accounts: int) -> Crash:
 @pytest.fixture(scope="module")
 def crashes(embedded: ApeChain) -> Iterator[list[Crash]]:
     found = []
-    for accounts in CROWDS:
+    for accounts, buckets in CROWDS:
         with embedded.anchor():
-            found.append(crash(embedded, accounts))
+            found.append(crash(embedded, accounts, buckets))
     figures.record("50 % crash", {f"{it.accounts} accounts in {it.buckets} buckets, gas": it.gas for it in found})
     yield found
 
 
 def test_settlement_gas_does_not_depend_on_accounts(crashes: list[Crash]) -> None:
-    assert [it.accounts for it in crashes] == list(CROWDS)
-    assert {(it.buckets, it.calls) for it in crashes} == {(BUCKETS, 1)}
-    assert len({it.gas for it in crashes}) == 1
+    assert [(it.accounts, it.buckets) for it in crashes] == list(CROWDS)
+    assert {it.calls for it in crashes} == {1}
+    assert len({it.gas for it in crashes if it.buckets == 10}) == 1
+
+
+def test_a_bucket_costs_what_the_snapshot_says(crashes: list[Crash], snapshot: Snapshot) -> None:
+    few, many = crashes[-2], crashes[-1]
+    measured = {
+        "crash_1000": many.gas,
+        "bucket_marginal": -(-(many.gas - few.gas) // (many.buckets - few.buckets)),
+    }
+    figures.record("gas: crash", measured)
+    snapshot(measured)
+
+
+def test_bytecode_is_what_the_snapshot_says(snapshot: Snapshot) -> None:
+    measured = {"bytecode": runtime_size("PerpetualMarket")}
+    measured |= {f"bytecode_{name}": runtime_size(name) for name in DEPLOYABLES if name != "PerpetualMarket"}
+    figures.record("gas: bytecode", measured)
+    snapshot(measured)

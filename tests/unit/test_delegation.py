@@ -3,32 +3,17 @@ selectors; nothing of its own in code or in transient storage."""
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
-import boa
 import pytest
 from eth_utils.crypto import keccak
-from vyper.compiler.output import build_abi_output, build_layout_output
+from vyper.compiler.output import build_abi_output
 
 from prorata.abi import _type_of
-from prorata.embedded import CONTRACTS
+from tests.bytecode import DEPLOYABLES, compiled, layout, runtime_size
 
 CODE_LIMIT = 24_576  # EIP-170
 INITCODE_LIMIT = 49_152  # EIP-3860
-DEPLOYABLES = sorted(path.stem for path in CONTRACTS.glob("*.vy"))
-
-
-@cache
-def compiled(name: str) -> Any:
-    """The compiler's own data of a deployable."""
-    return boa.load_partial(str(CONTRACTS / f"{name}.vy")).compiler_data
-
-
-@cache
-def layout(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = build_layout_output(compiled(name))
-    return found
 
 
 def described(entry: dict[str, Any]) -> tuple[Any, ...]:
@@ -58,13 +43,6 @@ def slots(name: str) -> dict[tuple[str, str], tuple[int, int, str]]:
         for module, variables in layout(name)["storage_layout"].items()
         for variable, place in variables.items()
     }
-
-
-def length_of(entry: dict[str, Any]) -> int:
-    """Bytes of all immutables in a code layout: of modules within modules too."""
-    if isinstance(entry.get("length"), int):
-        return int(entry["length"])
-    return sum(length_of(part) for part in entry.values())
 
 
 class TestStorage:
@@ -119,6 +97,6 @@ class TestNames:
 class TestSize:
     @pytest.mark.parametrize("name", DEPLOYABLES)
     def test_code_and_immutables_fit_a_contract(self, name: str) -> None:
-        size = len(compiled(name).bytecode_runtime) + length_of(layout(name).get("code_layout", {}))
+        size = runtime_size(name)
         assert 1000 < size <= CODE_LIMIT
         assert len(compiled(name).bytecode) <= INITCODE_LIMIT
