@@ -1,8 +1,8 @@
 """Gas against its snapshot and against other protocols: `make gas`.
 
-The tests in `tests/gas` measure whole transactions, cold access and refunds included, on Ape's embedded network, and fail
-if a number is not the one in `snapshots/gas.json`. Gas is exact, so every difference is a change that somebody made;
-`make gas` shows it beside what was, and `make gas-accept` makes it what is.
+The tests in `tests/gas` measure whole transactions, cold access and refunds included, on Ape's embedded network, and
+fail if a number is not the one in `snapshots/gas.json`. Gas is exact, so every difference is a change that somebody
+made; `make gas` shows it beside what was, and `make gas-accept` makes it what is.
 """
 
 from __future__ import annotations
@@ -70,9 +70,7 @@ def table(before: dict[str, int], now: dict[str, int]) -> Table:
         shown.add_column(column, justify="right", no_wrap=True)
     for name in dict.fromkeys((*before, *now)):
         old, new, peer = before.get(name), now.get(name), PEERS.get(name)
-        drift = (
-            "" if old == new else f"{new - old:+,}" if old is not None and new is not None else "new" if new else "gone"
-        )
+        drift = _drift(old, new)
         shown.add_row(
             name,
             f"{old:,}" if old is not None else "-",
@@ -82,6 +80,15 @@ def table(before: dict[str, int], now: dict[str, int]) -> Table:
             style="yellow" if drift else "",
         )
     return shown
+
+
+def _drift(old: int | None, new: int | None) -> str:
+    """A difference with its sign, in words where there is nothing to compare; empty if there is none."""
+    if old is None:
+        return "new"
+    if new is None:
+        return "gone"
+    return f"{new - old:+,}" if new != old else ""
 
 
 def main(arguments: list[str]) -> int:
