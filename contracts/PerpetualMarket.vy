@@ -116,6 +116,8 @@ def __init__(
     assert staticcall IInsuranceVault(insurance).market() == self, errors.PARAMETERS_VAULT
     assert staticcall IInsuranceVault(insurance).asset() == token, errors.PARAMETERS_ASSET
     assert staticcall IOrderBook(order_book).market() == self, errors.PARAMETERS_BOOK
+    # A delegatecall to an address without code succeeds and does nothing.
+    assert trading.is_contract, errors.PARAMETERS_TRADING
     TOKEN = token
     INSURANCE = insurance
     ORDER_BOOK = order_book

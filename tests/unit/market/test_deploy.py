@@ -71,12 +71,13 @@ def deploy_market(
     insurance: Contract,
     parameters: MarketParameters,
     book: Contract | None = None,
+    trading: str | None = None,
 ) -> Contract:
     """A market; with an order book of its own in the transaction before, unless one is given."""
     book = book or deploy_book(chain)
-    trading = chain.at("TradingLogic", token.address)  # nothing is asked of it before the first trade
-    contracts = (token, feed, insurance, book, trading)
-    return chain.deploy("PerpetualMarket", *(contract.address for contract in contracts), parameters.as_tuple())
+    addresses = [contract.address for contract in (token, feed, insurance, book)]
+    trading = trading or token.address  # it has code; nothing more is asked of it before the first trade
+    return chain.deploy("PerpetualMarket", *addresses, trading, parameters.as_tuple())
 
 
 def deploy_book(chain: EmbeddedChain, skip: int = 0) -> Contract:
@@ -187,6 +188,16 @@ def test_refuses_an_order_book_of_another_market(skip: int) -> None:
     vault = deploy_vault(chain, token)
     with pytest.raises(Reverted, match=r"^parameters: order book of another market$"):
         deploy_market(chain, token, feed, vault, MarketParameters(), deploy_book(chain, skip))
+
+
+def test_refuses_trading_logic_without_code() -> None:
+    """A delegatecall to it would succeed, and every trade would do nothing."""
+    chain = RevmChain()
+    token = chain.deploy("MockToken", 18)
+    feed = chain.deploy("MockAggregator", 18, MARK)
+    vault = deploy_vault(chain, token)
+    with pytest.raises(Reverted, match=r"^parameters: trading logic without code$"):
+        deploy_market(chain, token, feed, vault, MarketParameters(), trading=chain.address(1))
 
 
 def test_asks_the_order_book_for_its_market_and_nothing_else() -> None:

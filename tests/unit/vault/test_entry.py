@@ -27,6 +27,7 @@ from tests.unit.vault.acts import (
     moved,
     odd_price,
     open_vault,
+    ripen,
     send,
     shares,
     surplus,
@@ -194,6 +195,27 @@ class TestShut:
             send(made, function, FUNCTIONS[function], DEPOSITOR)
         made.set_price(made.mark)
         send(made, function, FUNCTIONS[function], DEPOSITOR)
+
+    @pytest.mark.parametrize("function", FUNCTIONS)
+    def test_by_a_closed_market(self, exchange: ExchangeFactory, refused: Refused, function: str) -> None:
+        """Nobody is left to insure. Who is in gets out as ever."""
+        made = odd_price(exchange(decimals=6))
+        send(made, "deposit", 10**9, SECOND)
+        held = made.vault_shares(SECOND)
+        made.set_round(0, made.chain.now)
+        made.wind_down()
+        made.chain.advance(86_400)
+        made.wind_down()
+        assert made.mode == "closed"
+        with refused(made, "mode: closed"):
+            send(made, function, FUNCTIONS[function], DEPOSITOR)
+        assert [call(made, name, address(made, DEPOSITOR)) for name in ("maxDeposit", "maxMint")] == [0, 0]
+
+        made.request_redeem(SECOND, held)
+        ripen(made, SECOND)
+        assert call(made, "maxRedeem", address(made, SECOND)) == held
+        made.redeem(SECOND, held)
+        assert made.vault_shares(SECOND) == 0
 
 
 class TestTokens:
