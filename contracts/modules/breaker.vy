@@ -26,6 +26,9 @@ _lag: Lag
 @internal
 @view
 def _load(core: IPerpetualMarket.Core) -> Lag:
+    """
+    @notice What the last settlement left undone; nothing, if the mark reached the index.
+    """
     if core.conditions & modes.LAGGING == 0:
         return empty(Lag)
     return self._lag
