@@ -91,6 +91,7 @@ def test_settlement_gas_does_not_depend_on_accounts(crashes: list[Crash]) -> Non
 def test_a_bucket_costs_what_the_snapshot_says(crashes: list[Crash], snapshot: Snapshot) -> None:
     few, many = crashes[-2], crashes[-1]
     measured = {
+        "crash_10_buckets": few.gas,
         "crash_1000": many.gas,
         "bucket_marginal": -(-(many.gas - few.gas) // (many.buckets - few.buckets)),
     }

@@ -29,7 +29,7 @@ from prorata.twin import Twin
 from prorata.units import MAX_PRICE, MIN_PRICE, WAD
 from tests import figures
 
-RUNS = int(os.environ.get("PRORATA_RUNS", "200"))
+RUNS = int(os.environ.get("PRORATA_RUNS", "560"))
 STEPS = int(os.environ.get("PRORATA_STEPS", "60"))
 SEED = int(os.environ.get("PRORATA_SEED", "1"))
 #: Parts of a campaign that may run side by side, each with a seed of its own.
