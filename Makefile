@@ -64,6 +64,10 @@ gas: compile ## measure gas, and show it beside the reviewed snapshot and the be
 gas-accept: ## make what `make gas` measured the reviewed snapshot
 	python -m prorata.gas --accept
 
+.PHONY: profile
+profile: env ## where the gas of an operation goes: make profile OF=fill_open_live
+	python -m prorata.profile $(OF)
+
 .PHONY: docs
 docs: env ## draw the pictures in docs/ that show a rule
 	python -m prorata.plots

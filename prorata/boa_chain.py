@@ -48,13 +48,16 @@ class BoaChain(EmbeddedChain):
         return _emitted(computation)
 
     def _run(self, sender: str, address: str, data: bytes, modifying: bool) -> tuple[bytes, Iterable[RawLog]]:
-        self._begin()
-        computation = self._env.execute_code(
-            to_address=Address(address), sender=Address(sender), data=data, is_modifying=modifying
-        )
+        computation = self._execute(sender, address, data, modifying)
         if computation.is_error:
             raise Reverted(revert_reason(computation.output))
         return computation.output, _emitted(computation)
+
+    def _execute(self, sender: str, address: str, data: bytes, modifying: bool) -> Any:
+        self._begin()
+        return self._env.execute_code(
+            to_address=Address(address), sender=Address(sender), data=data, is_modifying=modifying
+        )
 
     def _begin(self) -> None:
         """Every call is a transaction of its own: titanoboa would keep transient storage from one to the next."""
