@@ -56,8 +56,9 @@ campaign: env ## stateful runs, 100,000 steps, S1 to S4 and S8 checked after eac
 	PRORATA_RUNS=1150 PRORATA_STEPS=100 pytest -n auto --dist loadgroup tests/invariant/test_stateful.py
 
 .PHONY: gas
-gas: compile ## measure gas, and show it beside the reviewed snapshot and the best peers
+gas: compile ## measure gas, draw it, and show it beside the reviewed snapshot and the best peers
 	PRORATA_GAS_DRIFT=allowed pytest -q -n 0 tests/gas > /dev/null
+	python -m prorata.gas_plot
 	python -m prorata.gas
 
 .PHONY: gas-accept

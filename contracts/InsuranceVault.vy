@@ -31,6 +31,7 @@ from .modules import errors
 from .modules import fixed_point
 from .modules import modes
 from .modules import redemptions
+from .modules import reserve
 from .modules import tokens
 
 implements: IERC165
@@ -41,6 +42,7 @@ implements: IInsuranceVault
 initializes: ownable
 initializes: erc20[ownable := ownable]
 initializes: redemptions
+initializes: reserve
 
 exports: (
     erc20.name,
@@ -63,6 +65,12 @@ exports: (
     redemptions.claimableRedeemRequest,
     redemptions.setOperator,
     redemptions.isOperator,
+    reserve.draw_cap,
+    reserve.draw_window,
+    reserve.held,
+    reserve.window_start,
+    reserve.window_assets,
+    reserve.window_drawn,
 )
 
 # Virtual shares per virtual token unit: an attacker who inflates the share price loses about a million times what the
@@ -74,15 +82,7 @@ INTERFACES: constant(bytes4[4]) = [0x01ffc9a7, 0x620ee8e4, 0xe3bc4e65, 0x2f0a18c
 
 asset: public(immutable(address))
 market: public(immutable(address))
-draw_cap: public(immutable(uint256))  # of the assets at the window's first draw, 18 digits
-draw_window: public(immutable(uint256))  # seconds
 TOKEN_SCALE: immutable(uint256)
-
-# Token units received and not paid out.
-held: public(uint256)
-window_start: public(uint256)
-window_assets: public(uint256)  # quote, at the window's first draw
-window_drawn: public(uint256)  # quote
 
 
 event Covered:
@@ -101,21 +101,18 @@ event RedeemRequestCancelled:
 def __init__(
     asset_: address,
     market_: address,
-    draw_cap_: uint256,
-    draw_window_: uint256,
+    draw_cap: uint256,
+    draw_window: uint256,
     redeem_cooldown_: uint256,
     redeem_window_: uint256,
 ):
     """
     @param market_ The address the market is going to have; it checks that it is the one.
     """
-    assert draw_cap_ > 0 and draw_cap_ <= fixed_point.WAD * 9 // 10, errors.PARAMETERS_DRAW
-    assert draw_window_ > 0, errors.PARAMETERS_WINDOW
     asset = asset_
     market = market_
-    draw_cap = draw_cap_
-    draw_window = draw_window_
     TOKEN_SCALE = tokens._scale(asset_)
+    reserve.__init__(draw_cap, draw_window)
     redemptions.__init__(redeem_cooldown_, redeem_window_)
     ownable.__init__()
     erc20.__init__(
@@ -132,49 +129,22 @@ def __init__(
 @external
 @view
 def drawable(owed: uint256) -> uint256:
-    return self._drawable(owed)
-
-
-@internal
-@view
-def _drawable(owed: uint256) -> uint256:
-    cap: uint256 = self._capped(self.held * TOKEN_SCALE + owed)
-    if self._window_is_over():
-        return cap
-    # Assets may have left since the window began: never more than the cap of what is here now.
-    return min(self._capped(self.window_assets) - self.window_drawn, cap)
+    return reserve._drawable(reserve._held() * TOKEN_SCALE + owed)
 
 
 @external
 def cover(amount: uint256, owed: uint256) -> uint256:
     errors._require(msg.sender == market, errors.VAULT_ONLY_MARKET)
-    errors._require(amount <= self._drawable(owed), errors.VAULT_DRAW_CAP)
-    if self._window_is_over():
-        self.window_start = block.timestamp
-        self.window_assets = self.held * TOKEN_SCALE + owed
-        self.window_drawn = 0
-    self.window_drawn += amount
+    drawn: uint256 = reserve._draw(amount, reserve._held() * TOKEN_SCALE + owed)
 
     # At most the cap of what is held is asked for, so a unit rounded up is still there.
     transfer: uint256 = 0
     if amount > owed:
         transfer = fixed_point._ceil_div(amount - owed, TOKEN_SCALE)
-        self.held -= transfer
+        reserve._release(transfer)
         tokens._push(asset, market, transfer)
-    log Covered(amount=amount, transferred=transfer, window_drawn=self.window_drawn)
+    log Covered(amount=amount, transferred=transfer, window_drawn=drawn)
     return transfer * TOKEN_SCALE
-
-
-@internal
-@view
-def _window_is_over() -> bool:
-    return self.window_start == 0 or block.timestamp >= self.window_start + draw_window
-
-
-@internal
-@view
-def _capped(assets: uint256) -> uint256:
-    return assets * draw_cap // fixed_point.WAD
 
 
 @internal
@@ -200,7 +170,7 @@ def _total_assets() -> uint256:
     """
     @notice Token units held here, and whole ones the market holds for the vault.
     """
-    return self.held + staticcall IPerpetualMarket(market).insurance_owed() // TOKEN_SCALE
+    return reserve._held() + staticcall IPerpetualMarket(market).insurance_owed() // TOKEN_SCALE
 
 
 @internal
@@ -214,7 +184,7 @@ def _settled_assets() -> uint256:
     funding: IPerpetualMarket.Receipt = empty(IPerpetualMarket.Receipt)
     move: IPerpetualMarket.Receipt = empty(IPerpetualMarket.Receipt)
     funding, move = staticcall IPerpetualMarket(market).preview_settlement(price)
-    quote: uint256 = self.held * TOKEN_SCALE + staticcall IPerpetualMarket(market).insurance_owed()
+    quote: uint256 = reserve._held() * TOKEN_SCALE + staticcall IPerpetualMarket(market).insurance_owed()
     # Funding has no deficit, so it only ever adds (see `parameters.vy`).
     return (quote + funding.surplus + move.surplus - move.bonus - move.covered) // TOKEN_SCALE
 
@@ -295,8 +265,7 @@ def previewDeposit(assets: uint256) -> uint256:
 @external
 @nonreentrant
 def deposit(assets: uint256, receiver: address) -> uint256:
-    self._settle()
-    shares: uint256 = self._shares_for(assets, self._total_assets(), False)
+    shares: uint256 = self._shares_for(assets, self._settle_for_entry(), False)
     self._enter(receiver, assets, shares)
     return shares
 
@@ -316,18 +285,28 @@ def previewMint(shares: uint256) -> uint256:
 @external
 @nonreentrant
 def mint(shares: uint256, receiver: address) -> uint256:
-    self._settle()
-    assets: uint256 = self._assets_for(shares, self._total_assets(), True)
+    assets: uint256 = self._assets_for(shares, self._settle_for_entry(), True)
     self._enter(receiver, assets, shares)
     return assets
 
 
 @internal
+def _settle_for_entry() -> uint256:
+    """
+    @notice As `_settle`, for whoever wants to enter: once the market is closed there is nobody left to insure.
+    @return Total assets.
+    """
+    self._settle()
+    core: IPerpetualMarket.Core = staticcall IPerpetualMarket(market).core()
+    errors._require(core.conditions & modes.CLOSED == 0, errors.MODE_CLOSED)
+    return reserve._held() + core.insurance_owed // TOKEN_SCALE
+
+
+@internal
 def _enter(receiver: address, assets: uint256, shares: uint256):
-    errors._require(not self._is_closed(), errors.MODE_CLOSED)
     errors._require(assets > 0 and shares > 0, errors.VAULT_ZERO)
     tokens._pull(asset, msg.sender, assets, TOKEN_SCALE)
-    self.held += assets
+    reserve._receive(assets)
     erc20._mint(receiver, shares)
     log IERC4626.Deposit(sender=msg.sender, owner=receiver, assets=assets, shares=shares)
 
@@ -442,9 +421,9 @@ def _leave(receiver: address, controller: address, request: redemptions.Request,
     errors._require(assets > 0, errors.VAULT_ZERO)
     redemptions._reduce(controller, request, shares)
     erc20._burn(self, shares)
-    if assets > self.held:
-        self.held += extcall IPerpetualMarket(market).sweep()
-    self.held -= assets
+    if assets > reserve._held():
+        reserve._receive(extcall IPerpetualMarket(market).sweep())
+    reserve._release(assets)
     tokens._push(asset, receiver, assets)
     log IERC4626.Withdraw(sender=msg.sender, receiver=receiver, owner=controller, assets=assets, shares=shares)
 

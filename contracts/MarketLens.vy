@@ -8,14 +8,25 @@
         cannot disagree.
 """
 
+from snekmate.utils import message_hash_utils
+from snekmate.utils.interfaces import IERC5267
+
+from .interfaces import IOrderBook
 from .interfaces import IPerpetualMarket
 from .modules import buckets
 from .modules import fixed_point
 from .modules import margin
 from .modules import modes
+from .modules import orders
 from .modules import packing
 from .modules import settlement
 from .modules import sides
+
+
+# EIP-712, of the fields that a market fills in (its ERC-5267 mask is 0x0f).
+DOMAIN_TYPEHASH: constant(bytes32) = keccak256(
+    "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
+)
 
 
 struct PositionView:
@@ -26,6 +37,26 @@ struct PositionView:
     margin_ratio: uint256  # equity / notional, 18 digits, rounded down; the maximum of uint256 for a flat account
     free_collateral: uint256  # above initial margin, quote, rounded down
     closeout_price: uint256  # the bucket is closed by the first price move beyond it; 0: by none above zero
+
+
+@external
+@view
+def hash_order(market: IPerpetualMarket, order: IOrderBook.Order) -> bytes32:
+    """
+    @notice The EIP-712 digest of an order for a market: what its maker signs, and its name in `filled`.
+    """
+    fields: bytes1 = empty(bytes1)
+    name: String[50] = ""
+    version: String[20] = ""
+    chain_id: uint256 = 0
+    verifier: address = empty(address)
+    salt: bytes32 = empty(bytes32)
+    extensions: DynArray[uint256, 32] = []
+    fields, name, version, chain_id, verifier, salt, extensions = staticcall IERC5267(market.address).eip712Domain()
+    domain: bytes32 = keccak256(
+        abi_encode(DOMAIN_TYPEHASH, keccak256(name), keccak256(version), chain_id, verifier)
+    )
+    return message_hash_utils._to_typed_data_hash(domain, orders._struct_hash(order))
 
 
 @external

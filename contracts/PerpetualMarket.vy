@@ -6,8 +6,8 @@
 @license AGPL-3.0-only
 @notice A perpetual futures market that is always solvent. The thin shell: who may call what and in which order. The
         settlement rule stands in `modules/settlement.vy`, how accounts are filed in `modules/buckets.vy`, and every
-        external function is documented in `interfaces/IPerpetualMarket.vyi`. Trades come from `OrderBook.vy`; what they do
-        to accounts stands in `TradingLogic.vy`, which has no room in here and runs in this contract's storage.
+        external function is documented in `interfaces/IPerpetualMarket.vyi` and `IOrderBook.vyi`. What orders do to
+        accounts stands in `TradingLogic.vy`, which has no room in here and runs in this contract's storage.
 """
 
 from .interfaces import IInsuranceVault
@@ -19,15 +19,18 @@ from .modules import buckets
 from .modules import errors
 from .modules import fixed_point
 from .modules import funding
+from .modules import index
 from .modules import margin
 from .modules import modes
 from .modules import oracle
+from .modules import orders
 from .modules import packing
 from .modules import parameters as parameter_rules
 from .modules import settlement
 from .modules import sides
 from .modules import tokens
 
+implements: IOrderBook
 implements: IPerpetualMarket
 
 initializes: oracle
@@ -36,26 +39,31 @@ initializes: buckets
 initializes: settlement[buckets := buckets, sides := sides]
 initializes: accounts[buckets := buckets, sides := sides]
 initializes: breaker
+initializes: index[breaker := breaker, oracle := oracle]
 initializes: modes
+initializes: orders
 
 exports: (
+    orders.eip712_domain_separator.eip712Domain,
     settlement.total_socialized,
     settlement.total_adl_shortfall,
 )
 
 TOKEN: public(immutable(address))
 INSURANCE: public(immutable(address))
-ORDER_BOOK: public(immutable(address))
 TRADING: public(immutable(address))
 TOKEN_SCALE: public(immutable(uint256))  # quote per token unit
 PARAMETERS: immutable(IPerpetualMarket.Parameters)
+
+
+interface ITradingLogic:
+    def terms_hash() -> bytes32: view
 
 
 event Deployed:
     token: indexed(address)
     oracle: indexed(address)
     insurance: indexed(address)
-    order_book: address
     trading: address
     mark: uint256
     parameters: IPerpetualMarket.Parameters
@@ -72,7 +80,11 @@ event Withdrawn:
     amount: uint256  # token units
 
 
-# The next two are logged in this contract's name by `TradingLogic.vy`. Fees are what was really collected, quote.
+event Swept:
+    amount: uint256  # token units
+
+
+# These are logged in this contract's name by `TradingLogic.vy`. Fees are what was really collected, quote.
 event Traded:
     order_hash: indexed(bytes32)
     maker: indexed(address)
@@ -94,8 +106,26 @@ event Liquidated:
     reward: uint256  # the liquidator's part of it
 
 
-event Swept:
-    amount: uint256  # token units
+event OrderCancelled:
+    order_hash: indexed(bytes32)
+    maker: indexed(address)
+
+
+event NonceRaised:
+    maker: indexed(address)
+    min_nonce: uint256
+
+
+event ReduceOnly:
+    on: bool
+
+
+event OracleReported:
+    pass
+
+
+event Closed:
+    price: uint256
 
 
 @deploy
@@ -103,24 +133,22 @@ def __init__(
     token: address,
     feed: address,
     insurance: address,
-    order_book: address,
     trading: address,
     p: IPerpetualMarket.Parameters,
 ):
     """
-    @param insurance A vault that names this address as its market and `token` as its asset, and `order_book` an order
-           book that does; deploy them first, with the address this contract is going to have.
-    @param trading A `TradingLogic`; one serves every market.
+    @param insurance A vault that names this address as its market and `token` as its asset; deploy it first, with the
+           address this contract is going to have.
+    @param trading A `TradingLogic` with this feed and these parameters.
     """
     parameter_rules._check(p)
     assert staticcall IInsuranceVault(insurance).market() == self, errors.PARAMETERS_VAULT
     assert staticcall IInsuranceVault(insurance).asset() == token, errors.PARAMETERS_ASSET
-    assert staticcall IOrderBook(order_book).market() == self, errors.PARAMETERS_BOOK
-    # A delegatecall to an address without code succeeds and does nothing.
-    assert trading.is_contract, errors.PARAMETERS_TRADING
+    # Fails, without a reason, for an address without code, to which a delegatecall would succeed and do nothing.
+    assert staticcall ITradingLogic(trading).terms_hash() == keccak256(abi_encode(feed, p)), errors.PARAMETERS_TRADING
     TOKEN = token
     INSURANCE = insurance
-    ORDER_BOOK = order_book
+    orders.__init__()
     TRADING = trading
     TOKEN_SCALE = tokens._scale(token)
     PARAMETERS = p
@@ -131,7 +159,6 @@ def __init__(
         token=token,
         oracle=feed,
         insurance=insurance,
-        order_book=order_book,
         trading=trading,
         mark=mark,
         parameters=p,
@@ -144,26 +171,36 @@ def __init__(
 @external
 @nonreentrant
 def settle() -> bool:
-    state: sides.State = empty(sides.State)
-    caught_up: bool = False
-    state, caught_up = self._settle()
-    return caught_up
+    return self._settle()
 
 
 @internal
-def _settle() -> (sides.State, bool):
+def _settle() -> bool:
+    """
+    @notice Brings the market to this second and to the index price, if there is anything to do.
+    @dev By a call to itself, as `TradingLogic` does too: the memory of a function lies above that of all it calls, so
+         that to have the settlement in this one would make a call dearer that finds nothing to settle.
+    @return Whether the mark has reached the index.
+    """
+    index_price: uint256 = index._pending(sides._load_core())
+    if index_price == 0:
+        return True
+    return extcall IPerpetualMarket(self).settle_to(index_price)
+
+
+@external
+def settle_to(index_price: uint256) -> bool:
     """
     @notice Pays the funding that is due, then brings the mark to the index price, or as far as one call may (design §3),
-            and stores what came of it.
-    @return The state, and whether the mark has reached the index.
+            and stores what came of it. Only this contract itself, which has read the index and is locked.
+    @return Whether the mark has reached the index.
     """
+    errors._require(msg.sender == self, errors.MARKET_ONLY_SELF)
     state: sides.State = sides._load()
     terms: settlement.Terms = self._terms()
     lag: breaker.Lag = breaker._load(state.core)
-    lag.index_price = self._index_price(state.core)
-    if lag.index_price == state.core.mark and state.core.premium == 0 and state.core.conditions & ~modes.GUARDED == 0:
-        return state, True
-    plan: settlement.Plan = empty(settlement.Plan)
+    lag.index_price = index_price
+    done: settlement.Done = empty(settlement.Done)
 
     # Funding at the old mark, before price and never netted with it.
     state.core, lag.funding_rest = funding._accrue(
@@ -171,24 +208,24 @@ def _settle() -> (sides.State, bool):
     )
     if lag.funding_rest != 0:
         step: settlement.Step = settlement._funding(lag.funding_rest, lag.index_price)
-        state, plan = settlement._move(state, terms, step)
+        state, done = settlement._move(state, terms, step)
         # What a stopped move left is due at once; of a complete one nothing is left.
-        left: int256 = step.index_drop - plan.index_drop
+        left: int256 = step.index_drop - done.index_drop
         lag.funding_rest = left if lag.funding_rest > 0 else -left
-        terms.max_buckets -= min(plan.buckets, terms.max_buckets)
-        terms.max_words -= min(plan.words, terms.max_words)
+        terms.max_buckets -= min(done.buckets, terms.max_buckets)
+        terms.max_words -= min(done.words, terms.max_words)
 
     # Price.
     if (
-        not plan.stopped
+        not done.stopped
         and lag.index_price != state.core.mark
         and block.timestamp >= state.core.limited_at + PARAMETERS.step_interval
     ):
         target: uint256 = breaker._target(state.core.mark, lag.index_price, lag.step_target, PARAMETERS.max_price_step)
-        state, plan = settlement._move(state, terms, settlement._towards(state, target, lag.index_price))
+        state, done = settlement._move(state, terms, settlement._towards(state, target, lag.index_price))
         lag.step_target = 0
         if target != lag.index_price:
-            if plan.stopped:
+            if done.stopped:
                 lag.step_target = target
             else:
                 state.core.limited_at = block.timestamp
@@ -200,32 +237,9 @@ def _settle() -> (sides.State, bool):
         breaker._lag = lag
     elif state.core.conditions & modes.CLOSED != 0 and state.sides[0].shares + state.sides[1].shares > 0:
         state = sides._end_epoch(state)
-    state = funding._bounded(state, PARAMETERS.max_funding)
+    state.core.premium = funding._bounded(state, PARAMETERS.max_funding)
     sides._store(state)
-    return state, caught_up
-
-
-@internal
-def _settle_fully() -> sides.State:
-    """
-    @notice Settles for a call that needs the mark to be the index.
-    """
-    state: sides.State = empty(sides.State)
-    caught_up: bool = False
-    state, caught_up = self._settle()
-    errors._require(caught_up, errors.MODE_CATCH_UP)
-    return state
-
-
-@internal
-@view
-def _index_price(core: IPerpetualMarket.Core) -> uint256:
-    """
-    @notice Where the mark is going: the oracle's price, or the last one of a closed market.
-    """
-    if core.conditions & modes.CLOSED != 0:
-        return breaker._lag.index_price
-    return oracle._read()
+    return caught_up
 
 
 @internal
@@ -257,9 +271,9 @@ def deposit(amount: uint256, account: address):
     # A stranger must not move an account to other buckets; its owner may, to narrower ones.
     level: uint256 = old.filing.level
     if msg.sender == account and old.shares > 0:
-        level = accounts._narrower_level(old, PARAMETERS.bucket_width, state)
+        level = self._narrower_level(old, state)
     # More collateral lowers the bankruptcy index, so no side's top rises and there is no state to store.
-    accounts._store(account, old, new, level, state)
+    accounts._store(account, old, new, level, state.core.epoch, state.sides[new.side].index)
     log Deposited(sender=msg.sender, account=account, amount=amount)
 
 
@@ -270,7 +284,8 @@ def withdraw(amount: uint256):
     state: sides.State = accounts._state_for(msg.sender)
     old: accounts.Account = accounts._load(msg.sender, state)
     if old.shares > 0:
-        state = self._settle_fully()
+        errors._require(self._settle(), errors.MODE_CATCH_UP)
+        state = sides._load()
         old = accounts._load(msg.sender, state)
 
     errors._require(amount <= old.collateral // TOKEN_SCALE, errors.ACCOUNT_FREE)
@@ -280,12 +295,21 @@ def withdraw(amount: uint256):
     if new.shares > 0:
         notional: uint256 = margin._notional(new.shares, state.sides[new.side].scale, state.core.mark)
         errors._require(new.collateral >= margin._requirement(notional, PARAMETERS.initial_margin), errors.ACCOUNT_FREE)
-        level = accounts._narrower_level(old, PARAMETERS.bucket_width, state)
-    after: sides.State = accounts._store(msg.sender, old, new, level, state)
-    if new.shares > 0:
-        sides._store(after)
+        level = self._narrower_level(old, state)
+    edge: int256 = accounts._store(msg.sender, old, new, level, state.core.epoch, state.sides[new.side].index)
+    if edge > state.sides[new.side].top:
+        state.sides[new.side].top = edge
+        sides._store(state)
     tokens._push(TOKEN, msg.sender, amount)
     log Withdrawn(account=msg.sender, amount=amount)
+
+
+@internal
+@view
+def _narrower_level(held: accounts.Account, state: sides.State) -> uint256:
+    return buckets._narrower_level(
+        held.filing.level, PARAMETERS.bucket_width, state.sides[held.side].scale, state.core.mark
+    )
 
 
 # --------------------------------------------------------------------------------------------------------------- trades
@@ -293,19 +317,39 @@ def withdraw(amount: uint256):
 
 @external
 @nonreentrant
-def trade(taker: address, trades: DynArray[IPerpetualMarket.Trade, 16]):
-    errors._require(msg.sender == ORDER_BOOK, errors.ORDER_ONLY_BOOK)
-    state: sides.State = self._settle_fully()
-    errors._require(state.core.conditions & modes.CLOSED == 0, errors.MODE_CLOSED)
+def fill(order: IOrderBook.Order, signature: Bytes[65], size: uint256):
+    self._delegate()
+
+
+@external
+@nonreentrant
+def fill_batch(fills: DynArray[IOrderBook.Fill, 16]):
+    self._delegate()
+
+
+@internal
+def _delegate():
+    """
+    @notice Hands the whole call on to the code that has no room in here.
+    """
     raw_call(TRADING, msg.data, is_delegate_call=True)
 
 
 @external
 @nonreentrant
+def cancel(order: IOrderBook.Order):
+    self._delegate()
+
+
+@external
+@nonreentrant
+def cancel_all(min_nonce: uint256):
+    self._delegate()
+
+
+@external
+@nonreentrant
 def liquidate(owner: address, size: uint256) -> uint256:
-    state: sides.State = empty(sides.State)
-    caught_up: bool = False
-    state, caught_up = self._settle()
     return convert(raw_call(TRADING, msg.data, is_delegate_call=True, max_outsize=32), uint256)
 
 
@@ -315,38 +359,13 @@ def liquidate(owner: address, size: uint256) -> uint256:
 @external
 @nonreentrant
 def set_reduce_only(on: bool):
-    errors._require(msg.sender == PARAMETERS.guardian, errors.MODE_GUARDIAN)
-    state: sides.State = sides._load()
-    state.core.conditions &= ~modes.GUARDED
-    if on:
-        state.core.conditions |= modes.GUARDED
-    sides._store(state)
-    log modes.ReduceOnly(on=on)
+    self._delegate()
 
 
 @external
 @nonreentrant
 def wind_down():
-    state: sides.State = sides._load()
-    errors._require(state.core.conditions & modes.CLOSED == 0, errors.MODE_CLOSED)
-    # A call starved of gas must not pass for a dead oracle.
-    errors._require(msg.gas >= modes.READ_GAS, errors.MODE_GAS)
-    alive: bool = raw_call(
-        self, method_id("index_price()"), is_static_call=True, revert_on_failure=False, max_outsize=0
-    )
-    errors._require(not alive, errors.MODE_ORACLE)
-
-    if state.core.conditions & modes.SUSPECT == 0:
-        state.core.conditions |= modes.SUSPECT
-        modes._reported_at = block.timestamp
-        log modes.OracleReported()
-    else:
-        errors._require(block.timestamp >= modes._reported_at + PARAMETERS.oracle_grace, errors.MODE_GRACE)
-        state.core.conditions |= modes.CLOSED
-        if state.core.conditions & modes.LAGGING == 0:
-            breaker._lag.index_price = state.core.mark
-        log modes.Closed(price=breaker._lag.index_price)
-    sides._store(state)
+    self._delegate()
 
 
 # ------------------------------------------------------------------------------------------------------------ insurance
@@ -356,11 +375,11 @@ def wind_down():
 @nonreentrant
 def sweep() -> uint256:
     errors._require(msg.sender == INSURANCE, errors.VAULT_ONLY_INSURANCE)
-    state: sides.State = sides._load()
-    amount: uint256 = state.core.insurance_owed // TOKEN_SCALE
+    core: IPerpetualMarket.Core = sides._load_core()
+    amount: uint256 = core.insurance_owed // TOKEN_SCALE
     if amount > 0:
-        state.core.insurance_owed -= amount * TOKEN_SCALE
-        sides._store(state)
+        core.insurance_owed -= amount * TOKEN_SCALE
+        sides._store_core(core)
         tokens._push(TOKEN, INSURANCE, amount)
         log Swept(amount=amount)
     return amount
@@ -382,19 +401,19 @@ def preview_settlement(price: uint256) -> (IPerpetualMarket.Receipt, IPerpetualM
     state.core, due = funding._accrue(state, due, PARAMETERS.premium_retention, PARAMETERS.max_funding)
     step: settlement.Step = settlement._funding(due, price)
     plan: settlement.Plan = settlement._plan(state, terms, step, max_value(int256))
-    first: IPerpetualMarket.Receipt = settlement._receipt(state, step, plan)
+    first: IPerpetualMarket.Receipt = settlement._receipt(state.sides[step.loser], plan)
 
     # Storage does not know of the buckets that funding has closed: the second plan must not count them again.
     ceiling: int256 = max_value(int256)
     payer: uint256 = step.loser
     state = settlement._after(state, step, plan)
-    if settlement._is_over(state, step, plan):
+    if settlement._is_over(state.sides[step.loser], state.sides[1 - step.loser], plan.closed_shares):
         state = sides._next_epoch(state)
     step = settlement._towards(state, price, price)
     if step.loser == payer:
         ceiling = plan.threshold
     plan = settlement._plan(state, terms, step, ceiling)
-    return first, settlement._receipt(state, step, plan)
+    return first, settlement._receipt(state.sides[step.loser], plan)
 
 
 @external
@@ -428,28 +447,42 @@ def side(side: uint256) -> IPerpetualMarket.SideView:
 @view
 @nonreentrant
 def core() -> IPerpetualMarket.Core:
-    return sides._load().core
+    return sides._load_core()
 
 
 @external
 @view
 @nonreentrant
 def mark() -> uint256:
-    return sides._load().core.mark
+    return sides._load_core().mark
 
 
 @external
 @view
 @nonreentrant
 def insurance_owed() -> uint256:
-    return sides._load().core.insurance_owed
+    return sides._load_core().insurance_owed
+
+
+@external
+@view
+@nonreentrant
+def filled(order_hash: bytes32) -> uint256:
+    return orders._filled[order_hash]
+
+
+@external
+@view
+@nonreentrant
+def min_nonce(owner: address) -> uint256:
+    return accounts._min_nonce(owner)
 
 
 # Not locked: `wind_down` asks, and nothing here changes within a call.
 @external
 @view
 def index_price() -> uint256:
-    return self._index_price(sides._load().core)
+    return index._price(sides._load_core())
 
 
 @external

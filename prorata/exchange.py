@@ -24,7 +24,6 @@ class Addresses:
     token: str
     feed: str
     vault: str
-    order_book: str
     trading: str
     market: str
     lens: str
@@ -117,7 +116,6 @@ class Exchange:
         self.token: Contract = chain.at("MockToken", addresses.token)
         self.feed: Contract = chain.at("MockAggregator", addresses.feed)
         self.vault: Contract = chain.at("InsuranceVault", addresses.vault)
-        self.order_book: Contract = chain.at("OrderBook", addresses.order_book)
         self.market: Contract = chain.at("PerpetualMarket", addresses.market)
         self.lens: Contract = chain.at("MarketLens", addresses.lens)
         self._salt = 0
@@ -133,21 +131,19 @@ class Exchange:
     ) -> Exchange:
         """Deploy a market with everything it needs from test account 0.
 
-        Vault and order book are told the address that the market is going to have; the market checks it.
+        The vault is told the address that the market is going to have; the market checks it.
         """
         parameters, vault_parameters = (parameters or MarketParameters(), vault_parameters or VaultParameters())
         token = chain.deploy("MockToken", decimals)
         feed = chain.deploy("MockAggregator", FEED_DECIMALS, mark)
-        trading = chain.deploy("TradingLogic")
-        market_address = chain.next_address(0, skip=2)
+        trading = chain.deploy("TradingLogic", feed.address, parameters.as_tuple())
+        market_address = chain.next_address(0, skip=1)
         vault = chain.deploy("InsuranceVault", token.address, market_address, *vault_parameters.as_tuple())
-        book = chain.deploy("OrderBook", market_address)
         market = chain.deploy(
             "PerpetualMarket",
             token.address,
             feed.address,
             vault.address,
-            book.address,
             trading.address,
             parameters.as_tuple(),
         )
@@ -156,7 +152,6 @@ class Exchange:
             token=token.address,
             feed=feed.address,
             vault=vault.address,
-            order_book=book.address,
             trading=trading.address,
             market=market.address,
             lens=lens.address,
@@ -208,20 +203,24 @@ class Exchange:
 
     def sign(self, maker: int, order: Order) -> bytes:
         """The maker's signature of an order for this market."""
-        return order.sign(self.chain.key(maker), self.order_book.address, self.chain.chain_id)
+        return order.sign(self.chain.key(maker), self.market.address, self.chain.chain_id)
+
+    def digest(self, order: Order) -> bytes:
+        """The order's EIP-712 digest: what its maker signs, and its name in `filled`."""
+        return bytes(self.chain.call(self.lens, "hash_order", self.market.address, order.as_tuple()))
 
     def take(self, taker: int, order: Order, signature: bytes, size: int) -> Transaction:
         """Fill `size` of a signed order."""
-        return self.chain.transact(self.order_book, "fill", order.as_tuple(), signature, size, sender=taker)
+        return self.chain.transact(self.market, "fill", order.as_tuple(), signature, size, sender=taker)
 
     def take_batch(self, taker: int, fills: Sequence[tuple[Order, bytes, int]]) -> Transaction:
         """Fill several orders at once: order, signature and size of each."""
         batch = [(order.as_tuple(), signature, size) for order, signature, size in fills]
-        return self.chain.transact(self.order_book, "fill_batch", batch, sender=taker)
+        return self.chain.transact(self.market, "fill_batch", batch, sender=taker)
 
     def cancel(self, maker: int, order: Order) -> Transaction:
         """Withdraw an order for good."""
-        return self.chain.transact(self.order_book, "cancel", order.as_tuple(), sender=maker)
+        return self.chain.transact(self.market, "cancel", order.as_tuple(), sender=maker)
 
     def liquidate(self, liquidator: int, owner: int, size: int = 2**256 - 1) -> Transaction:
         """Take over up to `size` of an account below maintenance margin."""

@@ -382,7 +382,7 @@ def _parameters(chain: Chain, market: Contract) -> MarketParameters:
         NoMarket: something else is there, or nothing.
     """
     try:
-        for name in ("TOKEN", "INSURANCE", "ORDER_BOOK", "TRADING", "feed"):
+        for name in ("TOKEN", "INSURANCE", "TRADING", "feed"):
             chain.call(market, name)
         return MarketParameters(*chain.call(market, "parameters"))
     except (Reverted, DecodingError):

@@ -225,7 +225,11 @@ class Ledger:
 
         new = _Record(fields["collateral"])
         if fields["shares"]:
-            new = _Record(0, fields["side"], fields["shares"], fields["level"], fields["bucket"])
+            epoch, place = place_of(fields["bucket_id"])
+            if epoch != self.epoch:
+                raise LedgerError(f"{owner} is filed in epoch {epoch}, not in {self.epoch}")
+            side, level, bucket = place
+            new = _Record(0, side, fields["shares"], level, bucket)
             above_edge = self._sides[new.side].index - (new.bucket << new.level)
             new.amount = -(-new.shares * above_edge // INDEX_UNIT) - fields["collateral"]
             if new.amount < 0:
@@ -265,8 +269,8 @@ class Ledger:
 
     def _bucket_closed(self, log: Log) -> None:
         """Everybody in it has nothing left; what they were worth is summed for the receipt."""
-        epoch, place = _named(log.fields["bucket_id"])
-        shares, debt = log.fields["shares"], log.fields["debt"]
+        epoch, place = place_of(log.fields["bucket_id"])
+        shares, debt = (log.fields["held"] >> offset & (2**112 - 1) for offset in (0, 112))
         closed = [self._records[owner] for owner in self._members.pop(place, ())]
         held = sum(record.shares for record in closed), sum(record.amount for record in closed)
         if epoch != self.epoch or held != (shares, debt):
@@ -306,8 +310,8 @@ class Ledger:
         paid = surplus - bonus + (0 if winner.shares else gross - deficit)
         self.insurance_owed += paid // INDEX_UNIT - receipt.covered
         loser.shares -= closing.shares
-        for side, index, scale in zip(self._sides, receipt.indices, receipt.scales, strict=True):
-            side.index, side.scale = index, scale
+        for side, index, scale in zip(self._sides, receipt.indices, receipt.scales or (None, None), strict=True):
+            side.index, side.scale = index, side.scale if scale is None else scale
         self.mark = receipt.mark_after
         self._closing = _Closing()
         self._add(receipt)
@@ -364,6 +368,7 @@ _BOOKINGS: dict[str, Callable[[Ledger, Log], None]] = {
     "Liquidated": Ledger._liquidated,
     "BucketClosed": Ledger._bucket_closed,
     "Settled": Ledger._settled,
+    "Moved": Ledger._settled,
     "EpochEnded": Ledger._epoch_ended,
     "Swept": Ledger._swept,
     "ReduceOnly": Ledger._reduce_only,
@@ -377,8 +382,8 @@ def _up(exact: int) -> int:
     return -(-exact // INDEX_UNIT)
 
 
-def _named(bucket_id: int) -> tuple[int, tuple[int, int, int]]:
-    """Epoch of a bucket, and its side, level and number: epoch 32 · side 1 · level 8 · bucket 128, signed."""
+def place_of(bucket_id: int) -> tuple[int, tuple[int, int, int]]:
+    """Epoch of a bucket as events name it, and its side, level and number: epoch 32 · side 1 · level 8 · bucket 128."""
     number = bucket_id & (2**128 - 1)
     if number >> 127:
         number -= 2**128

@@ -52,21 +52,21 @@ class Order:
     taker: str = ZERO_ADDRESS
 
     def as_tuple(self) -> tuple[Any, ...]:
-        """The struct as the order book takes it."""
+        """The struct as the market takes it."""
         return astuple(self)
 
-    def message(self, book: str, chain_id: int) -> SignableMessage:
-        """The EIP-712 message for one order book on one chain."""
-        domain = {"name": "prorata", "version": "1", "chainId": chain_id, "verifyingContract": book}
+    def message(self, market: str, chain_id: int) -> SignableMessage:
+        """The EIP-712 message for one market on one chain."""
+        domain = {"name": "prorata", "version": "1", "chainId": chain_id, "verifyingContract": market}
         fields = {entry["name"]: getattr(self, entry["name"]) for entry in _TYPES["Order"]}
         return encode_typed_data(domain_data=domain, message_types=_TYPES, message_data=fields)
 
-    def sign(self, key: str, book: str, chain_id: int) -> bytes:
+    def sign(self, key: str, market: str, chain_id: int) -> bytes:
         """The maker's 65-byte signature (r, s, v).
 
         Args:
             key: private key, 0x-hex.
-            book: checksummed address of the market's order book.
+            market: checksummed address of the market.
             chain_id: EIP-155.
         """
-        return bytes(Account.sign_message(self.message(book, chain_id), key).signature)
+        return bytes(Account.sign_message(self.message(market, chain_id), key).signature)

@@ -24,13 +24,12 @@ from rich.table import Table
 from vyper import ast as vy_ast
 from vyper.ir.compile_ir import assembly_to_evm
 
-from prorata.boa_chain import BoaChain
 from prorata.chain import Chain
 from prorata.cli import BadInput
 from prorata.embedded import CONTRACTS, EmbeddedContract
+from prorata.metered_chain import MeteredChain
 from prorata.operations import OPERATIONS, market
 
-_BASE = 21_000  # gas of an empty transaction
 _OPCODES = {value: name for name, value in vars(opcode_values).items() if name.isupper()}
 
 
@@ -60,13 +59,12 @@ class Profile:
         return self.used - self.refunded
 
 
-class ProfiledChain(BoaChain):
+class ProfiledChain(MeteredChain):
     """Takes every transaction apart; `last` is the latest one's profile."""
 
     def __init__(self) -> None:
         super().__init__()
         self._env.set_gas_meter_class(ProfilingGasMeter)
-        self._env.evm.patch.chain_id = 31337  # as Ape's networks: the bytes of a signature are paid for
         self._names: dict[bytes, str] = {}
         self.last: Profile | None = None
 
@@ -80,16 +78,9 @@ class ProfiledChain(BoaChain):
         return contract
 
     def _execute(self, sender: str, address: str, data: bytes, modifying: bool) -> Any:
-        state = self._env.evm.vm.state
-        # As in a transaction of its own: nothing is warm but its two ends, and every slot is as it was before.
-        self._env.evm.reset_access_counters()
-        state.lock_changes()
-        for end in (sender, address):
-            state.mark_address_warm(to_canonical_address(end))
         computation = super()._execute(sender, address, data, modifying)
         if modifying:
-            calldata = sum(16 if byte else 4 for byte in data)
-            self.last = Profile(intrinsic=_BASE + calldata, refund=computation.get_gas_refund())
+            self.last = Profile(self.needed - computation.get_gas_used(), computation.get_gas_refund())
             for part in _parts(computation):
                 self._take(part, self.last)
         return computation

@@ -1,4 +1,4 @@
-"""Receipts: the `Settled` event of every move, decoded."""
+"""Receipts: the `Settled` or `Moved` event of every move, decoded."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class Receipt:
         closed_size: size closed, 18 digits.
         buckets_closed: how many buckets.
         open_interest: of the losing side afterwards, size, 18 digits.
-        indices, scales: of longs and shorts afterwards, 36 and 18 digits.
+        indices: of longs and shorts afterwards, 36 digits.
+        scales: likewise, 18 digits; None if nobody was closed, which leaves them as they were.
     """
 
     loser: int
@@ -57,7 +58,7 @@ class Receipt:
     buckets_closed: int
     open_interest: int
     indices: tuple[int, int]
-    scales: tuple[int, int]
+    scales: tuple[int, int] | None
 
     @property
     def socialized(self) -> int:
@@ -71,9 +72,14 @@ class Receipt:
 
     @classmethod
     def from_log(cls, log: Log) -> Receipt:
-        """The receipt in a `Settled` event."""
+        """The receipt in a `Settled` event; that of a `Moved` has nothing but zeros where something would be closed."""
         fields = log.fields
-        amounts = dict(zip(_AMOUNTS, fields["receipt"], strict=True))
+        closes = log.name == "Settled"
+        amounts = dict.fromkeys(_AMOUNTS, 0)
+        if closes:
+            amounts |= zip(_AMOUNTS, fields["receipt"], strict=True)
+        else:
+            amounts |= {"gross": fields["gross"], "open_interest": fields["open_interest"]}
         return cls(
             loser=fields["loser"],
             funding=fields["funding"],
@@ -81,11 +87,11 @@ class Receipt:
             mark_after=fields["mark_after"],
             index_price=fields["index_price"],
             indices=(fields["long_index"], fields["short_index"]),
-            scales=(fields["long_scale"], fields["short_scale"]),
+            scales=(fields["long_scale"], fields["short_scale"]) if closes else None,
             **amounts,
         )
 
 
 def receipts_in(logs: Iterable[Log]) -> list[Receipt]:
     """All receipts among a transaction's events, in order."""
-    return [Receipt.from_log(log) for log in logs if log.name == "Settled"]
+    return [Receipt.from_log(log) for log in logs if log.name in ("Settled", "Moved")]

@@ -2,8 +2,9 @@
 
 This adapter owns pyrevm's traps, each tested in `tests/unit/test_chains.py`: the fork's name must be spelled "Cancun"
 (any other spelling silently means the latest fork); a snapshot serves once and does not restore the block environment;
-transient storage outlives a call; a revert's data exists only inside the exception's text. Gas is not reported: slots
-stay warm from call to call, so it would be wrong.
+transient storage outlives a call; a revert's data exists only inside the exception's text, and storage as a whole only
+inside the journal's. Gas is not reported: slots stay warm from call to call, so it would be wrong; where it is wanted,
+`prorata.metered_chain` takes over.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from prorata.embedded import EmbeddedChain, RawLog
 _CHAIN_ID = 31337
 _GAS_LIMIT = 2**40
 _REVERT_OUTPUT = re.compile(r"output: 0x([0-9a-f]*)")
+_JOURNALED_ACCOUNT = re.compile(r"(0x[0-9a-f]{40}): Account {")
+_JOURNALED_SLOT = re.compile(r"(\d+): StorageSlot { previous_or_original_value: \d+, present_value: (\d+) }")
 
 
 class RevmChain(EmbeddedChain):
@@ -37,6 +40,18 @@ class RevmChain(EmbeddedChain):
     @property
     def chain_id(self) -> int:
         return _CHAIN_ID
+
+    def storage(self) -> dict[str, dict[int, int]]:
+        """Every slot ever touched, by its contract; nothing is ever committed, so the journal has them all."""
+        _, *parts = _JOURNALED_ACCOUNT.split(self._evm.journal_str)
+        return {
+            to_checksum_address(address): {int(slot): int(value) for slot, value in _JOURNALED_SLOT.findall(account)}
+            for address, account in zip(parts[::2], parts[1::2], strict=True)
+        }
+
+    def code(self, address: str) -> bytes:
+        """A contract's code, with the zeros that pyrevm appends to it; none is ever reached."""
+        return bytes(self._evm.get_code(address) or b"")
 
     @contextmanager
     def anchor(self) -> Iterator[None]:

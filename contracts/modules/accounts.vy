@@ -30,10 +30,8 @@ struct Account:
 event AccountUpdated:
     account: indexed(address)
     collateral: uint256  # quote
-    side: uint256
-    shares: uint256
-    level: uint256
-    bucket: int256
+    shares: uint256  # 0: flat
+    bucket_id: uint256  # epoch 32 · side 1 · level 8 · bucket 128, as in BucketClosed; 0 if flat
 
 
 _positions: HashMap[address, uint256]
@@ -46,9 +44,25 @@ def _state_for(owner: address) -> sides.State:
     """
     @notice What `_load` has to know to load an account: nothing for one that holds no position, not even one that is over.
     """
-    if self._positions[owner] == 0:
-        return empty(sides.State)
-    return sides._load()
+    if packing._has_shares(self._positions[owner]):
+        return sides._load()
+    return empty(sides.State)
+
+
+@internal
+@view
+def _min_nonce(owner: address) -> uint256:
+    """
+    @notice Orders of the account with a lower nonce are void. Kept in the slot that a fill of its orders reads anyway.
+    """
+    return packing._min_nonce(self._positions[owner])
+
+
+@internal
+def _set_min_nonce(owner: address, min_nonce: uint256):
+    position: packing.Position = packing._unpack_position(self._positions[owner])
+    position.min_nonce = min_nonce
+    self._positions[owner] = packing._pack_position(position)
 
 
 @internal
@@ -60,7 +74,7 @@ def _load(owner: address, state: sides.State) -> Account:
     anchor: packing.Anchor = packing._unpack_anchor(self._anchors[owner])
     word: uint256 = self._positions[owner]
     account: Account = empty(Account)
-    if word == 0:
+    if not packing._has_shares(word):
         account.collateral = anchor.amount
         return account
 
@@ -82,53 +96,59 @@ def _load(owner: address, state: sides.State) -> Account:
 
 
 @internal
-def _store(owner: address, old: Account, new: Account, level: uint256, state: sides.State) -> sides.State:
+def _store(owner: address, old: Account, new: Account, level: uint256, epoch: uint256, index: int256) -> int256:
     """
     @notice Writes an account back and files it.
     @param old As loaded; `new` as it should stand. Side totals are the caller's business.
     @param level Where `new` is filed, if it has shares.
-    @return The state, its sides' tops raised where needed.
+    @param index Of the side of `new`, 36 digits.
+    @return The upper edge of its bucket, which the side's top must not lie under; NO_TOP if it is flat.
     """
-    after: sides.State = state
-    position: packing.Position = empty(packing.Position)
+    # A flat account's word keeps what it held but for the shares: to open a position in a slot that is not zero costs
+    # 17,100 gas less.
+    word: uint256 = packing._without_shares(self._positions[owner])
     filing: buckets.Filing = empty(buckets.Filing)
     amount: uint256 = new.collateral
+    bucket_id: uint256 = 0
+    edge: int256 = sides.NO_TOP
 
     if new.shares > 0:
-        book: uint256 = sides._book(state.core.epoch, new.side)
+        book: uint256 = sides._book(epoch, new.side)
         # More collateral never lifts an account to a higher bucket, whatever wei its debt and equity were rounded by.
         ceiling: int256 = max_value(int256)
         if new.shares == old.shares and new.side == old.side and new.collateral >= old.collateral:
             ceiling = (buckets._upper_edge(old.filing.level, old.filing.bucket) >> level) - 1
-        filing = buckets._locate(level, new.shares, new.collateral, state.sides[new.side].index, ceiling)
+        filing = buckets._locate(level, new.shares, new.collateral, index, ceiling)
         amount = filing.debt
-        position = packing.Position(
-            shares=new.shares, generation=0, epoch=state.core.epoch, level=level, side=new.side
+        bucket_id = buckets._id(book, level, filing.bucket)
+        edge = buckets._upper_edge(level, filing.bucket)
+        position: packing.Position = packing.Position(
+            shares=new.shares,
+            generation=0,
+            epoch=epoch,
+            level=level,
+            side=new.side,
+            min_nonce=packing._min_nonce(word),
         )
         if old.shares > 0 and old.side == new.side:
             position.generation = buckets._refile(book, old.filing, old.shares, filing, new.shares)
         else:
             position.generation = buckets._add(book, filing, new.shares)
-        after.sides[new.side].top = max(state.sides[new.side].top, buckets._upper_edge(level, filing.bucket))
+        word = packing._pack_position(position)
     if old.shares > 0 and (new.shares == 0 or old.side != new.side):
-        buckets._remove(sides._book(state.core.epoch, old.side), old.filing, old.shares)
+        buckets._remove(sides._book(epoch, old.side), old.filing, old.shares)
 
-    self._positions[owner] = packing._pack_position(position)
+    self._positions[owner] = word
     self._anchors[owner] = packing._pack_anchor(packing.Anchor(amount=amount, bucket=filing.bucket))
-    log AccountUpdated(
-        account=owner,
-        collateral=new.collateral,
-        side=new.side,
-        shares=new.shares,
-        level=filing.level,
-        bucket=filing.bucket,
-    )
-    return after
+    log AccountUpdated(account=owner, collateral=new.collateral, shares=new.shares, bucket_id=bucket_id)
+    return edge
 
 
 @internal
 @pure
-def _trade(account: Account, is_long: bool, size: uint256, min_notional: uint256, state: sides.State) -> Account:
+def _trade(
+    account: Account, is_long: bool, size: uint256, min_notional: uint256, scales: uint256[2], mark: uint256
+) -> Account:
     """
     @notice The position after buying (long) or selling `size`: opened, increased, reduced, closed or turned over.
             Shares are rounded down on the way in and out; collateral is not touched.
@@ -140,35 +160,16 @@ def _trade(account: Account, is_long: bool, size: uint256, min_notional: uint256
     traded: Account = account
     if account.shares == 0 or account.side == side:
         traded.side = side
-        traded.shares += size * fixed_point.WAD // state.sides[side].scale
+        traded.shares += size * fixed_point.WAD // scales[side]
         return traded
 
-    held: uint256 = account.shares * state.sides[account.side].scale // fixed_point.WAD
-    dust: uint256 = min_notional * fixed_point.WAD // (DUST_PART * state.core.mark)
+    held: uint256 = account.shares * scales[account.side] // fixed_point.WAD
+    dust: uint256 = min_notional * fixed_point.WAD // (DUST_PART * mark)
     if size + dust < held:
-        traded.shares -= size * fixed_point.WAD // state.sides[account.side].scale
+        traded.shares -= size * fixed_point.WAD // scales[account.side]
     elif size <= held + dust:
         traded.shares = 0
     else:
         traded.side = side
-        traded.shares = (size - held) * fixed_point.WAD // state.sides[side].scale
+        traded.shares = (size - held) * fixed_point.WAD // scales[side]
     return traded
-
-
-@internal
-@pure
-def _level(held: Account, width: uint256, state: sides.State) -> uint256:
-    """
-    @notice The bucket level of a position filed now.
-    """
-    return buckets._level(width, state.sides[held.side].scale, state.core.mark)
-
-
-@internal
-@pure
-def _narrower_level(held: Account, width: uint256, state: sides.State) -> uint256:
-    """
-    @notice The level of an account that adds no risk. Buckets filed at a higher price may be wide against the position
-            now and close it early, so it moves to narrower ones; wider ones could close it at once, so never to those.
-    """
-    return min(held.filing.level, self._level(held, width, state))

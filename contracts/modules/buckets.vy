@@ -16,10 +16,9 @@
         Closing a bucket empties it and raises its generation; an account filed under an older generation is closed.
 
         A bitmap per level marks the buckets that hold shares, a mask per book the levels that have any. Each level keeps
-        an upper bound of its highest bucket, so a scan starts there and not at the index.
+        an upper bound of its highest bitmap word that has any, so a scan starts there and not at the index. It is touched
+        when a word of the bitmap wakes or falls asleep, so a bucket that wakes beside others costs no more than its bit.
 """
-
-from snekmate.utils import math
 
 from . import fixed_point
 from . import packing
@@ -30,6 +29,8 @@ from . import sides
 MAX_LOOKS: constant(uint256) = 2**64
 # floor(log2(w * A * mark)) lies in 63..133 for the bounds of `parameters`, `settlement` and `oracle`.
 MAX_LEVELS: constant(uint256) = 72
+# To look at so many costs less than to find the highest bit of a word.
+NEIGHBOURS: constant(int256) = 4
 
 
 struct Filing:
@@ -49,9 +50,8 @@ struct Scan:
 
 
 event BucketClosed:
-    bucket_id: indexed(uint256)  # epoch 32 · side 1 · level 8 · bucket 128
-    shares: uint256
-    debt: uint256
+    bucket_id: uint256  # epoch 32 · side 1 · level 8 · bucket 128
+    held: uint256  # the bucket's word before: generation 32 · debt 112 · shares 112
 
 
 _buckets: HashMap[uint256, uint256]
@@ -66,7 +66,7 @@ _live_levels: HashMap[uint256, uint256]
 @internal
 @pure
 def _level_id(book: uint256, level: uint256) -> uint256:
-    return (book << 136) | (level << 128)
+    return book << 136 | level << 128
 
 
 @internal
@@ -75,7 +75,7 @@ def _id(book: uint256, level: uint256, number: int256) -> uint256:
     """
     @notice The key of a bucket, or of a bitmap word: `number` counts either.
     """
-    return self._level_id(book, level) | (convert(convert(number, bytes32), uint256) & (2**128 - 1))
+    return book << 136 | level << 128 | convert(convert(number, bytes32), uint256) & (2**128 - 1)
 
 
 @internal
@@ -94,7 +94,18 @@ def _level(width: uint256, scale: uint256, mark: uint256) -> uint256:
     @notice The level whose buckets are just under `width` of the price wide.
     @param width 18 digits.
     """
-    return math._log2(width * (scale * mark) // fixed_point.WAD, False)
+    return fixed_point._log2(width * (scale * mark) // fixed_point.WAD)
+
+
+@internal
+@pure
+def _narrower_level(level: uint256, width: uint256, scale: uint256, mark: uint256) -> uint256:
+    """
+    @notice The level of an account that adds no risk. Buckets filed at a higher price may be wide against the position
+            now and close it early, so it moves to narrower ones; wider ones could close it at once, so never to those.
+    @param level Where it is filed.
+    """
+    return min(level, self._level(width, scale, mark))
 
 
 @internal
@@ -143,8 +154,9 @@ def _add(book: uint256, filing: Filing, shares: uint256) -> uint256:
     bucket: packing.Bucket = packing._unpack_bucket(self._buckets[id])
     if bucket.shares == 0:
         self._awake(book, filing.level, filing.bucket)
-    bucket.shares += shares
-    bucket.debt += filing.debt
+    # Sums that do not fit are refused when they are packed, long before they could overflow.
+    bucket.shares = unsafe_add(bucket.shares, shares)
+    bucket.debt = unsafe_add(bucket.debt, filing.debt)
     self._buckets[id] = packing._pack_bucket(bucket)
     return bucket.generation
 
@@ -186,16 +198,19 @@ def _awake(book: uint256, level: uint256, bucket: int256):
     """
     @notice Marks a bucket that was empty as live.
     """
-    self._bitmaps[self._id(book, level, bucket >> 8)] |= self._bit(bucket)
-
-    level_id: uint256 = self._level_id(book, level)
-    entry: packing.Level = packing._unpack_level(self._levels[level_id])
-    if entry.live == 0:
-        self._live_levels[book] |= 1 << level
-        entry.top = bucket
-    entry.top = max(entry.top, bucket)
-    entry.live += 1
-    self._levels[level_id] = packing._pack_level(entry)
+    word: int256 = bucket >> 8
+    id: uint256 = self._id(book, level, word)
+    bits: uint256 = self._bitmaps[id]
+    self._bitmaps[id] = bits | self._bit(bucket)
+    if bits == 0:
+        level_id: uint256 = self._level_id(book, level)
+        entry: packing.Level = packing._unpack_level(self._levels[level_id])
+        if entry.live == 0:
+            self._live_levels[book] |= 1 << level
+            entry.top = word
+        entry.top = max(entry.top, word)
+        entry.live += 1
+        self._levels[level_id] = packing._pack_level(entry)
 
 
 @internal
@@ -203,15 +218,16 @@ def _sleep(book: uint256, level: uint256, bucket: int256):
     """
     @notice Unmarks a bucket that became empty; its generation stays.
     """
-    self._bitmaps[self._id(book, level, bucket >> 8)] ^= self._bit(bucket)
-
-    level_id: uint256 = self._level_id(book, level)
-    entry: packing.Level = packing._unpack_level(self._levels[level_id])
-    entry.live -= 1
-    if entry.live == 0:
-        self._levels[level_id] = 0
-        self._live_levels[book] ^= 1 << level
-    else:
+    id: uint256 = self._id(book, level, bucket >> 8)
+    bits: uint256 = self._bitmaps[id] ^ self._bit(bucket)
+    self._bitmaps[id] = bits
+    if bits == 0:
+        level_id: uint256 = self._level_id(book, level)
+        entry: packing.Level = packing._unpack_level(self._levels[level_id])
+        entry.live -= 1
+        if entry.live == 0:
+            entry.top = 0
+            self._live_levels[book] ^= 1 << level
         self._levels[level_id] = packing._pack_level(entry)
 
 
@@ -229,7 +245,32 @@ def _highest(word: int256, bits: uint256) -> int256:
     """
     if bits == 0:
         return (word << 8) - 1
-    return (word << 8) + convert(math._log2(bits, False), int256)
+    return word << 8 | convert(fixed_point._log2(bits), int256)
+
+
+@internal
+@pure
+def _next(word: int256, bits: uint256, bucket: int256) -> int256:
+    """
+    @notice The highest bucket set in a bitmap word of which only buckets under `bucket` are left; the neighbours are tried
+            first, because crowds stand close.
+    """
+    below: uint256 = bits << convert(bucket & 255 ^ 255, uint256)
+    for step: int256 in range(1, NEIGHBOURS + 1):
+        below <<= 1
+        if below >> 255 == 1:
+            return unsafe_sub(bucket, step)  # bucket numbers fit 128 bits
+    return self._highest(word, bits)
+
+
+@internal
+@view
+def _top(book: uint256, level: uint256) -> int256:
+    """
+    @notice No live bucket of a live level is above this one.
+    """
+    word: int256 = packing._unpack_level(self._levels[self._level_id(book, level)]).top
+    return self._highest(word, self._bitmaps[self._id(book, level, word)])
 
 
 # ------------------------------------------------------------------------------------------------------------- scanning
@@ -249,70 +290,87 @@ def _scan(
     @notice Sums up every live bucket with an upper edge above `threshold`, highest first over all levels, so that a scan
             that runs out of budget has still summed exactly the buckets above some lower-reaching threshold.
     @dev Each level has a cursor: no live bucket of the level that is not yet summed lies above it. The highest cursor is
-         looked at: if its bucket is live it is summed, if not the cursor falls to the next live bucket of the word, or
-         under the word. Buckets of different levels with the same upper edge are summed together or not at all.
+         looked at: if its bucket is live it is summed, and so are the next ones of its word while they stand above every
+         other cursor; if not, the cursor falls to the next live bucket of the word, or under the word. Buckets of different
+         levels with the same upper edge are summed together or not at all.
     @param index The index at which `value` is stated, 36 digits.
     @param ceiling Buckets with an upper edge above it do not count: a preview's earlier move has closed them.
     @param max_buckets Buckets that may be summed (a tie may exceed it).
-    @param max_words Looks that may find no bucket to sum.
+    @param max_words Looks that may find no bucket to sum. (Those by which the cursors are set are one a level.)
     """
     scan: Scan = Scan(shares=0, value=0, buckets=0, threshold=threshold, stopped=False, words=0)
-    cursors: int256[MAX_LEVELS] = empty(int256[MAX_LEVELS])  # bucket << 8 | level
+    cursors: int256[MAX_LEVELS] = empty(int256[MAX_LEVELS])  # upper edge << 8 | level, so they compare by edge
     levels: uint256 = 0
     mask: uint256 = self._live_levels[book]
     for _: uint256 in range(MAX_LEVELS):
         if mask == 0:
             break
-        level: uint256 = math._log2(mask, False)
+        level: uint256 = fixed_point._log2(mask)
         mask ^= 1 << level
-        top: int256 = packing._unpack_level(self._levels[self._level_id(book, level)]).top
-        cursors[levels] = (top << 8) | convert(level, int256)
+        cursors[levels] = self._upper_edge(level, self._top(book, level)) << 8 | convert(level, int256)
         levels += 1
 
+    debt: uint256 = 0
     last_edge: int256 = max_value(int256)
     for _: uint256 in range(MAX_LOOKS):
-        # The level whose cursor stands highest.
-        edge: int256 = min_value(int256)
+        # The level whose cursor stands highest, and where the next one's stands.
+        highest: int256 = min_value(int256)
+        next: int256 = min_value(int256)
         at: uint256 = 0
         for i: uint256 in range(levels, bound=MAX_LEVELS):
-            cursor_edge: int256 = self._upper_edge(convert(cursors[i] & 255, uint256), cursors[i] >> 8)
-            if cursor_edge > edge:
-                edge = cursor_edge
+            cursor: int256 = cursors[i]
+            if cursor > highest:
+                next = highest
+                highest = cursor
                 at = i
+            elif cursor > next:
+                next = cursor
+        edge: int256 = highest >> 8
         if edge <= threshold:
             break
+        next_edge: int256 = max(next >> 8, threshold)
 
-        # The next live bucket at or under that cursor, if its word has one.
-        level: uint256 = convert(cursors[at] & 255, uint256)
-        bucket: int256 = cursors[at] >> 8
+        # The live buckets at and under that cursor, as far as its word and the other cursors reach.
+        level: uint256 = convert(highest & 255, uint256)
+        bucket: int256 = (edge >> level) - 1
         word: int256 = bucket >> 8
+        level_id: uint256 = self._level_id(book, level)
         bits: uint256 = self._bitmaps[self._id(book, level, word)]
         bits &= max_value(uint256) >> convert(255 - (bucket & 255), uint256)
         live: int256 = self._highest(word, bits)
-
-        if live == bucket and edge > ceiling:
-            live = self._highest(word, bits ^ self._bit(bucket))
-        elif live == bucket:
-            if scan.buckets >= max_buckets and edge < last_edge:
-                scan.stopped = True
-                scan.threshold = edge
-                break
-            summed: packing.Bucket = packing._unpack_bucket(self._buckets[self._id(book, level, bucket)])
-            scan.shares += summed.shares
-            scan.value += (
-                convert(summed.shares, int256) * (index - (bucket << level))
-                - convert(summed.debt * fixed_point.INDEX_UNIT, int256)
-            )
-            scan.buckets += 1
-            last_edge = edge
-            live = self._highest(word, bits ^ self._bit(bucket))
-        else:
+        if live != bucket:
             if scan.words >= max_words and edge < last_edge:
                 scan.stopped = True
                 scan.threshold = edge
                 break
             scan.words += 1
-        cursors[at] = (live << 8) | convert(level, int256)
+        else:
+            for __: uint256 in range(256):
+                if edge <= ceiling:
+                    if scan.buckets >= max_buckets and edge < last_edge:
+                        scan.stopped = True
+                        scan.threshold = edge
+                        break
+                    id: uint256 = level_id | convert(convert(live, bytes32), uint256) & (2**128 - 1)
+                    summed: packing.Bucket = packing._unpack_bucket(self._buckets[id])
+                    # None of these can overflow: every bucket is a part of its side, and shares * index < 2**250 for
+                    # all of that (`packing`).
+                    scan.shares = unsafe_add(scan.shares, summed.shares)
+                    scan.value = unsafe_add(
+                        scan.value, unsafe_mul(convert(summed.shares, int256), unsafe_sub(index, live << level))
+                    )
+                    debt = unsafe_add(debt, summed.debt)
+                    scan.buckets = unsafe_add(scan.buckets, 1)
+                    last_edge = edge
+                bits ^= 1 << convert(live & 255, uint256)
+                live = self._next(word, bits, live)
+                edge = unsafe_add(live, 1) << level
+                if bits == 0 or edge <= next_edge:
+                    break
+            if scan.stopped:
+                break
+        cursors[at] = self._upper_edge(level, live) << 8 | convert(level, int256)
+    scan.value -= convert(debt * fixed_point.INDEX_UNIT, int256)
     return scan
 
 
@@ -328,52 +386,62 @@ def _close(book: uint256, threshold: int256) -> int256:
     for _: uint256 in range(MAX_LEVELS):
         if mask == 0:
             break
-        level: uint256 = math._log2(mask, False)
+        level: uint256 = fixed_point._log2(mask)
         mask ^= 1 << level
-        level_id: uint256 = self._level_id(book, level)
-        entry: packing.Level = packing._unpack_level(self._levels[level_id])
-        lowest: int256 = threshold >> level  # (b + 1) * 2**level > threshold  <=>  b >= floor(threshold / 2**level)
-        if entry.top >= lowest:
-            for __: uint256 in range(MAX_LOOKS):
-                if entry.top < lowest:
-                    break
-                word: int256 = entry.top >> 8
-                bits: uint256 = self._bitmaps[self._id(book, level, word)]
-                closing: uint256 = bits
-                if lowest > word << 8:
-                    closing &= max_value(uint256) << convert(lowest - (word << 8), uint256)
-                bits ^= closing
-                if closing != 0:
-                    self._bitmaps[self._id(book, level, word)] = bits
-                    entry.live -= self._close_word(book, level, word, closing)
-                entry.top = self._highest(word, bits)
-            if entry.live == 0:
-                self._levels[level_id] = 0
-                kept ^= 1 << level
-            else:
-                self._levels[level_id] = packing._pack_level(entry)
-        if entry.live > 0:
-            top = max(top, self._upper_edge(level, entry.top))
+        left: int256 = self._close_level(book, level, threshold)
+        if left == sides.NO_TOP:
+            kept ^= 1 << level
+        top = max(top, left)
     self._live_levels[book] = kept
     return top
 
 
 @internal
-def _close_word(book: uint256, level: uint256, word: int256, closing: uint256) -> uint256:
+def _close_level(book: uint256, level: uint256, threshold: int256) -> int256:
     """
-    @notice Empties the buckets of one bitmap word whose bits are set in `closing`.
-    @return How many.
+    @return An upper bound of the upper edges left live on this level; NO_TOP if none is.
     """
-    count: uint256 = 0
+    level_id: uint256 = self._level_id(book, level)
+    entry: packing.Level = packing._unpack_level(self._levels[level_id])
+    lowest: int256 = threshold >> level  # (b + 1) * 2**level > threshold  <=>  b >= floor(threshold / 2**level)
+    bits: uint256 = 0
+    for _: uint256 in range(MAX_LOOKS):
+        id: uint256 = self._id(book, level, entry.top)
+        bits = self._bitmaps[id]
+        closing: uint256 = 0
+        if entry.top > lowest >> 8:
+            closing = bits
+        elif entry.top == lowest >> 8:
+            closing = bits & max_value(uint256) << convert(lowest & 255, uint256)
+        if closing != 0:
+            self._close_word(level_id, entry.top, closing)
+            bits ^= closing
+            self._bitmaps[id] = bits
+            if bits == 0:
+                entry.live -= 1
+        if bits != 0 or entry.live == 0 or entry.top <= lowest >> 8:
+            break
+        entry.top -= 1
+    if entry.live == 0:
+        self._levels[level_id] = 0
+        return sides.NO_TOP
+    self._levels[level_id] = packing._pack_level(entry)
+    return self._upper_edge(level, self._highest(entry.top, bits))
+
+
+@internal
+def _close_word(level_id: uint256, word: int256, closing: uint256):
+    """
+    @notice Empties the buckets of one bitmap word whose bits are set in `closing`, which is not zero.
+    """
     bits: uint256 = closing
+    bucket: int256 = self._highest(word, bits)
     for _: uint256 in range(256):
+        id: uint256 = level_id | convert(convert(bucket, bytes32), uint256) & (2**128 - 1)
+        held: uint256 = self._buckets[id]
+        self._buckets[id] = packing._next_generation(held)
+        log BucketClosed(bucket_id=id, held=held)
+        bits ^= 1 << convert(bucket & 255, uint256)
         if bits == 0:
             break
-        bit: uint256 = math._log2(bits, False)
-        bits ^= 1 << bit
-        id: uint256 = self._id(book, level, (word << 8) + convert(bit, int256))
-        bucket: packing.Bucket = packing._unpack_bucket(self._buckets[id])
-        log BucketClosed(bucket_id=id, shares=bucket.shares, debt=bucket.debt)
-        self._buckets[id] = packing._pack_bucket(packing.Bucket(shares=0, debt=0, generation=bucket.generation + 1))
-        count += 1
-    return count
+        bucket = self._next(word, bits, bucket)

@@ -27,7 +27,6 @@ ORDER_SIGNATURE: constant(String[32]) = "order: invalid signature"
 ORDER_BAND: constant(String[32]) = "order: price outside band"
 ORDER_REDUCE_ONLY: constant(String[32]) = "order: not reduce-only"
 ORDER_NOT_MAKER: constant(String[32]) = "order: caller is not the maker"
-ORDER_ONLY_BOOK: constant(String[32]) = "order: only the order book"
 
 # Margin (§5).
 MARGIN_INITIAL: constant(String[32]) = "margin: below initial"
@@ -45,6 +44,9 @@ POSITION_RANGE: constant(String[32]) = "position: out of range"
 ACCOUNT_ZERO_AMOUNT: constant(String[32]) = "account: zero amount"
 ACCOUNT_ZERO_ADDRESS: constant(String[32]) = "account: zero address"
 ACCOUNT_FREE: constant(String[32]) = "account: above free collateral"
+
+# The market itself.
+MARKET_ONLY_SELF: constant(String[32]) = "market: only itself"
 
 # Tokens.
 TOKEN_TRANSFER: constant(String[32]) = "token: transfer failed"
@@ -90,8 +92,7 @@ PARAMETERS_DRAW: constant(String[48]) = "parameters: draw cap not in (0, 90 %]"
 PARAMETERS_WINDOW: constant(String[48]) = "parameters: draw window is zero"
 PARAMETERS_VAULT: constant(String[48]) = "parameters: vault belongs to another market"
 PARAMETERS_ASSET: constant(String[48]) = "parameters: vault holds another token"
-PARAMETERS_BOOK: constant(String[48]) = "parameters: order book of another market"
-PARAMETERS_TRADING: constant(String[48]) = "parameters: trading logic without code"
+PARAMETERS_TRADING: constant(String[48]) = "parameters: trading logic of another market"
 PARAMETERS_STEP: constant(String[48]) = "parameters: price step not in (0, 50 %]"
 PARAMETERS_INTERVAL: constant(String[48]) = "parameters: step interval out of range"
 PARAMETERS_LIQUIDATION: constant(String[48]) = "parameters: liquidation fee above maintenance"

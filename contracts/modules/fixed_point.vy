@@ -26,8 +26,9 @@ def _floor_div(x: int256, y: int256) -> int256:
     @notice floor(x / y) for y > 0. Vyper's `//` truncates towards zero, which would round a loss in the loser's favour.
     """
     quotient: int256 = x // y
-    if x % y < 0:  # the remainder has the sign of x, so this is "x negative and not divisible"
-        quotient -= 1
+    # Neither overflows: y is positive, and a quotient that is -2**255 has no remainder.
+    if unsafe_sub(x, unsafe_mul(quotient, y)) < 0:  # the remainder has the sign of x: "x negative and not divisible"
+        quotient = unsafe_sub(quotient, 1)
     return quotient
 
 
@@ -39,7 +40,8 @@ def _ceil_div(x: uint256, y: uint256) -> uint256:
     """
     if x == 0:
         return 0
-    return (x - 1) // y + 1
+    # x is not zero, and a quotient of x - 1 is below the largest number.
+    return unsafe_add(unsafe_sub(x, 1) // y, 1)
 
 
 @internal
@@ -80,3 +82,36 @@ def _power(x: uint256, n: uint256) -> uint256:
         square = square * square // INDEX_UNIT
         rest >>= 1
     return power
+
+
+@internal
+@pure
+def _log2(x: uint256) -> uint256:
+    """
+    @notice floor(log2(x)) for x > 0: the highest bit set. snekmate's also rounds up, and costs twice as much; here every
+            bucket that a settlement closes asks for it.
+    """
+    bits: uint256 = x
+    log2: uint256 = 0
+    if bits >> 128 != 0:
+        bits >>= 128
+        log2 = 128
+    if bits >> 64 != 0:
+        bits >>= 64
+        log2 |= 64
+    if bits >> 32 != 0:
+        bits >>= 32
+        log2 |= 32
+    if bits >> 16 != 0:
+        bits >>= 16
+        log2 |= 16
+    if bits >> 8 != 0:
+        bits >>= 8
+        log2 |= 8
+    if bits >> 4 != 0:
+        bits >>= 4
+        log2 |= 4
+    if bits >> 2 != 0:
+        bits >>= 2
+        log2 |= 2
+    return log2 | bits >> 1

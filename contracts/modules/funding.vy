@@ -57,17 +57,16 @@ def _premium(size: uint256, price: uint256, mark: uint256, fees: uint256) -> int
 
 @internal
 @pure
-def _bounded(state: sides.State, max_funding: uint256) -> sides.State:
+def _bounded(state: sides.State, max_funding: uint256) -> int256:
     """
-    @notice The state with its premium as far as the open interest of the payers carries it; whatever moved the mark or
-            the open interest calls this before it stores.
+    @notice The premium as far as the open interest of the payers carries it; whatever moved the mark or the open interest
+            calls this before it stores.
     """
-    bounded: sides.State = state
-    if state.core.premium != 0:
-        payer: packing.Side = state.sides[self._payer(state.core.premium)]
-        value: uint256 = sides._open_interest(payer) * state.core.mark // fixed_point.WAD
-        bounded.core.premium = self._clamp(state.core.premium, value * max_funding // fixed_point.WAD)
-    return bounded
+    if state.core.premium == 0:
+        return 0
+    payer: packing.Side = state.sides[self._payer(state.core.premium)]
+    value: uint256 = sides._open_interest(payer) * state.core.mark // fixed_point.WAD
+    return self._clamp(state.core.premium, value * max_funding // fixed_point.WAD)
 
 
 @internal

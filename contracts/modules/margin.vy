@@ -15,7 +15,7 @@ def _notional(shares: uint256, scale: uint256, mark: uint256) -> uint256:
     """
     @notice Value of a position at the mark, quote, rounded up.
     """
-    return fixed_point._quote_up(shares * scale * mark)
+    return fixed_point._ceil_div(shares * scale * mark, fixed_point.INDEX_UNIT)
 
 
 @internal
@@ -45,7 +45,7 @@ def _require_initial(collateral: uint256, notional: uint256, initial_margin: uin
     """
     @notice For whoever added risk.
     """
-    errors._require(collateral >= self._requirement(notional, initial_margin), errors.MARGIN_INITIAL)
+    assert collateral >= self._requirement(notional, initial_margin), errors.MARGIN_INITIAL
 
 
 @internal
@@ -56,7 +56,7 @@ def _require_health(collateral: uint256, shares: uint256, collateral_before: uin
     @dev Same side, same mark, same scale, so notional is proportional to shares; cross-multiplied to stay exact.
          Collateral < 2**121 (all tokens the market and its vault can hold) and shares < 2**112.
     """
-    errors._require(collateral * shares_before >= collateral_before * shares, errors.MARGIN_HEALTH)
+    assert collateral * shares_before >= collateral_before * shares, errors.MARGIN_HEALTH
 
 
 @internal

@@ -40,12 +40,12 @@ def _read() -> uint256:
     answered_in: uint80 = 0
     round_id, answer, started_at, updated_at, answered_in = staticcall FEED.latestRoundData()
 
-    errors._require(answer > 0, errors.ORACLE_NON_POSITIVE)
-    errors._require(updated_at != 0 and answered_in >= round_id, errors.ORACLE_INCOMPLETE)
-    errors._require(updated_at <= block.timestamp, errors.ORACLE_FUTURE)
-    errors._require(block.timestamp - updated_at <= MAX_STALENESS, errors.ORACLE_STALE)
+    assert answer > 0, errors.ORACLE_NON_POSITIVE
+    assert updated_at != 0 and answered_in >= round_id, errors.ORACLE_INCOMPLETE
+    assert updated_at <= block.timestamp, errors.ORACLE_FUTURE
+    assert block.timestamp - updated_at <= MAX_STALENESS, errors.ORACLE_STALE
     # Bounded before it is scaled, so that an absurd answer is refused by name and not by an overflow.
-    errors._require(answer <= convert(MAX_PRICE, int256), errors.ORACLE_RANGE)
+    assert answer <= convert(MAX_PRICE, int256), errors.ORACLE_RANGE
     price: uint256 = convert(answer, uint256) * PRICE_SCALE
-    errors._require(price >= MIN_PRICE and price <= MAX_PRICE, errors.ORACLE_RANGE)
+    assert price >= MIN_PRICE and price <= MAX_PRICE, errors.ORACLE_RANGE
     return price

@@ -26,13 +26,7 @@ event OrderCancelled:
     maker: indexed(address)
 
 
-event NonceRaised:
-    maker: indexed(address)
-    min_nonce: uint256
-
-
 _filled: HashMap[bytes32, uint256]
-min_nonce: public(HashMap[address, uint256])
 
 
 @deploy
@@ -47,39 +41,55 @@ def _hash(order: IOrderBook.Order) -> bytes32:
 
 
 @internal
-def _take(order: IOrderBook.Order, signature: Bytes[65], size: uint256, taker: address) -> bytes32:
+@pure
+def _struct_hash(order: IOrderBook.Order) -> bytes32:
+    return keccak256(abi_encode(ORDER_TYPEHASH, order))
+
+
+@internal
+def _take(
+    order: IOrderBook.Order, signature: Bytes[65], size: uint256, taker: address, min_nonce: uint256
+) -> bytes32:
     """
     @notice Checks everything about an order that needs no price, and counts `size` of it as filled.
+    @param min_nonce The maker's.
     @return The order's digest.
     """
-    errors._require(size > 0, errors.ORDER_ZERO_SIZE)
-    errors._require(order.maker != taker, errors.ORDER_SELF_FILL)
-    errors._require(order.taker == empty(address) or order.taker == taker, errors.ORDER_TAKER)
-    errors._require(block.timestamp <= order.expiry, errors.ORDER_EXPIRED)
-    errors._require(order.nonce >= self.min_nonce[order.maker], errors.ORDER_NONCE)
+    assert size > 0, errors.ORDER_ZERO_SIZE
+    assert order.maker != taker, errors.ORDER_SELF_FILL
+    assert order.taker == empty(address) or order.taker == taker, errors.ORDER_TAKER
+    assert block.timestamp <= order.expiry, errors.ORDER_EXPIRED
+    assert order.nonce >= min_nonce, errors.ORDER_NONCE
 
     order_hash: bytes32 = self._hash(order)
     filled: uint256 = self._filled[order_hash]
-    errors._require(filled != CANCELLED, errors.ORDER_CANCELLED)
+    assert filled != CANCELLED, errors.ORDER_CANCELLED
     # A CANCELLED total could only be reached through an order of that size; size is bounded long before by the market.
-    errors._require(filled <= order.size and size <= order.size - filled, errors.ORDER_OVERFILLED)
-    # A signature of a wrong length recovers to the zero address, which must not pass for a signature of it.
-    signed: bool = signature_checker._is_valid_signature_now(order.maker, order_hash, signature)
-    errors._require(signed and order.maker != empty(address), errors.ORDER_SIGNATURE)
+    assert filled <= order.size and size <= order.size - filled, errors.ORDER_OVERFILLED
+    assert order.maker != empty(address) and self._is_signed(order.maker, order_hash, signature), errors.ORDER_SIGNATURE
     self._filled[order_hash] = filled + size
     return order_hash
 
 
 @internal
-def _cancel(order: IOrderBook.Order, caller: address):
-    errors._require(order.maker == caller, errors.ORDER_NOT_MAKER)
-    order_hash: bytes32 = self._hash(order)
-    self._filled[order_hash] = CANCELLED
-    log OrderCancelled(order_hash=order_hash, maker=caller)
+@view
+def _is_signed(maker: address, order_hash: bytes32, signature: Bytes[65]) -> bool:
+    """
+    @notice Whether the maker's key signed, or else its contract says so.
+    @dev The key is asked first, which spares whoever has no code the question for it. A key may sign for its address even
+         where it has lent that to some code (EIP-7702). Orders are filled by digest, so another form of the same
+         signature fills nothing twice. A maker of zero, to which nonsense recovers, is the caller's business.
+    """
+    if len(signature) == 65:
+        v: uint256 = convert(slice(signature, 64, 1), uint256)
+        if ecrecover(order_hash, v, extract32(signature, 0), extract32(signature, 32)) == maker:
+            return True
+    return signature_checker._is_valid_signature_now(maker, order_hash, signature)
 
 
 @internal
-def _cancel_all(min_nonce: uint256, caller: address):
-    errors._require(min_nonce > self.min_nonce[caller], errors.ORDER_NONCE)
-    self.min_nonce[caller] = min_nonce
-    log NonceRaised(maker=caller, min_nonce=min_nonce)
+def _cancel(order: IOrderBook.Order, caller: address):
+    assert order.maker == caller, errors.ORDER_NOT_MAKER
+    order_hash: bytes32 = self._hash(order)
+    self._filled[order_hash] = CANCELLED
+    log OrderCancelled(order_hash=order_hash, maker=caller)

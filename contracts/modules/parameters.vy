@@ -32,10 +32,11 @@ def _check(p: IPerpetualMarket.Parameters):
     assert p.price_band > 0 and p.price_band <= wad // 2, errors.PARAMETERS_BAND
     # From 1e-3 quote, so that a wei of debt is far less than a bucket's width.
     assert p.min_notional >= 10**15 and p.min_notional < 2**96, errors.PARAMETERS_MINIMUM
-    # At 9,000 gas a bucket and 2,500 a word the largest budget stays under 10 M gas.
-    assert p.max_buckets > 0 and p.max_buckets <= 512, errors.PARAMETERS_BUDGET
-    # A stopped move must leave the edge it stopped at, which may cost one word a level.
-    assert p.max_words >= buckets.MAX_LEVELS and p.max_words <= 1024, errors.PARAMETERS_BUDGET
+    # However many levels are live, the largest budget stays under 10 M gas: a look costs 5,000 and 150 a level, a bucket in
+    # a word of its own a look and 10,000 more (tests/gas/test_worst_call.py builds it). A stopped move must leave the edge
+    # it stopped at, which may cost one word a level.
+    assert p.max_buckets > 0 and p.max_buckets <= 128, errors.PARAMETERS_BUDGET
+    assert p.max_words >= buckets.MAX_LEVELS and p.max_words <= 320, errors.PARAMETERS_BUDGET
     # One move may take at most half the mark; at most a day may pass between two.
     assert p.max_price_step > 0 and p.max_price_step <= wad // 2, errors.PARAMETERS_STEP
     assert p.step_interval <= 86_400, errors.PARAMETERS_INTERVAL

@@ -93,6 +93,28 @@ struct Plan:
     winner_scale: uint256  # A_W after
 
 
+# What the caller of a move has to know of it.
+struct Done:
+    index_drop: int256  # 36 digits
+    stopped: bool
+    buckets: uint256
+    words: uint256
+
+
+# A move that closes nobody: the mark and two indices, nothing else.
+event Moved:
+    loser: indexed(uint256)  # 0 longs, 1 shorts
+    funding: indexed(bool)
+    mark_before: uint256
+    mark_after: uint256
+    index_price: uint256
+    gross: uint256  # as in a receipt
+    open_interest: uint256
+    long_index: int256
+    short_index: int256
+
+
+# A move that closes buckets.
 event Settled:
     loser: indexed(uint256)  # 0 longs, 1 shorts
     funding: indexed(bool)
@@ -221,44 +243,48 @@ def _plan(state: sides.State, terms: Terms, step: Step, ceiling: int256) -> Plan
     plan.closed_shares = closed.shares
     plan.gross = L.shares * convert(plan.index_drop, uint256)
 
-    # What the closed accounts are worth after the move: net deficit against surplus first.
-    value: int256 = closed.value - convert(closed.shares, int256) * plan.index_drop
-    if value < 0:
-        # S2 up to the wei by which a member's debt was rounded up at filing: that wei is dust already, nobody's loss.
-        plan.deficit = min(convert(-value, uint256), plan.gross)
-    else:
-        plan.surplus = convert(value, uint256)
+    gain: uint256 = plan.gross
+    if closed.shares > 0:
+        # What the closed accounts are worth after the move: net deficit against surplus first.
+        value: int256 = closed.value - convert(closed.shares, int256) * plan.index_drop
+        if value < 0:
+            # S2 up to the wei by which a member's debt was rounded up at filing: that wei is dust already, nobody's loss.
+            plan.deficit = min(convert(-value, uint256), plan.gross)
+        else:
+            plan.surplus = convert(value, uint256)
 
-    # W is deleveraged at a mark that may still lag the index: what the rest of the way would bring it, but for what is
-    # closed, is paid from the surplus. After funding the way may as well lead against W.
-    if W.shares > 0:
-        gap: int256 = convert(step.index_price, int256) - convert(plan.mark, int256)
-        if step.loser == sides.LONG:
-            gap = -gap
-        missed: uint256 = closed.shares * L.scale * convert(max(gap, 0), uint256)
-        plan.bonus = min(plan.surplus, missed)
-        plan.adl_shortfall = missed - plan.bonus
+        if W.shares > 0:
+            # W is deleveraged at a mark that may still lag the index: what the rest of the way would bring it, but for
+            # what is closed, is paid from the surplus. After funding the way may as well lead against W.
+            gap: int256 = convert(step.index_price, int256) - convert(plan.mark, int256)
+            if step.loser == sides.LONG:
+                gap = -gap
+            missed: uint256 = closed.shares * L.scale * convert(max(gap, 0), uint256)
+            plan.bonus = min(plan.surplus, missed)
+            plan.adl_shortfall = missed - plan.bonus
 
-    # Insurance covers what is left, as far as it may; with no winner there is nobody to cover.
-    if plan.deficit > 0 and W.shares > 0:
-        available: uint256 = staticcall terms.insurance.drawable(state.core.insurance_owed)
-        plan.covered = min(fixed_point._quote_up(plan.deficit), available)
+            # Insurance covers what is left, as far as it may; with no winner there is nobody to cover.
+            if plan.deficit > 0:
+                available: uint256 = staticcall terms.insurance.drawable(state.core.insurance_owed)
+                plan.covered = min(fixed_point._quote_up(plan.deficit), available)
+
+        gain = plan.gross - plan.deficit + min(plan.covered * fixed_point.INDEX_UNIT, plan.deficit) + plan.bonus
+        # Pro-rata deleverage at the new mark.
+        plan.winner_scale = W.scale * (L.shares - closed.shares) // L.shares
 
     # The winners' gain per share: what the losers could pay, and what the vault covered.
     if W.shares > 0:
-        gain: uint256 = plan.gross - plan.deficit + min(plan.covered * fixed_point.INDEX_UNIT, plan.deficit) + plan.bonus
         plan.index_gain = convert(gain // W.shares, int256)
-
-    # Pro-rata deleverage at the new mark.
-    if closed.shares > 0:
-        plan.winner_scale = W.scale * (L.shares - closed.shares) // L.shares
     return plan
 
 
 @internal
 @pure
-def _receipt(state: sides.State, step: Step, plan: Plan) -> IPerpetualMarket.Receipt:
-    left: packing.Side = state.sides[step.loser]
+def _receipt(before: packing.Side, plan: Plan) -> IPerpetualMarket.Receipt:
+    """
+    @param before The losing side.
+    """
+    left: packing.Side = before
     left.shares -= plan.closed_shares
     return IPerpetualMarket.Receipt(
         gross=fixed_point._quote_up(plan.gross),
@@ -291,46 +317,77 @@ def _after(state: sides.State, step: Step, plan: Plan) -> sides.State:
     to_insurance: uint256 = plan.surplus - plan.bonus
     if state.sides[winner].shares == 0:
         to_insurance += plan.gross - plan.deficit
-    after.core.insurance_owed += to_insurance // fixed_point.INDEX_UNIT
+    if to_insurance > 0:
+        after.core.insurance_owed += to_insurance // fixed_point.INDEX_UNIT
     return after
 
 
 @internal
 @pure
-def _is_over(after: sides.State, step: Step, plan: Plan) -> bool:
+def _is_over(L: packing.Side, W: packing.Side, closed_shares: uint256) -> bool:
     """
     @notice Whether a move ends the epoch: L empty, or a number at the edge of its range. Both sides close at the mark,
             gains kept, and start afresh.
+    @param L The sides after the move.
     """
     return (
-        (plan.closed_shares > 0 and after.sides[step.loser].shares == 0)
-        or plan.winner_scale < MIN_SCALE
-        or after.sides[step.loser].index < -MAX_INDEX
-        or after.sides[1 - step.loser].index > MAX_INDEX
+        (closed_shares > 0 and L.shares == 0)
+        or W.scale < MIN_SCALE
+        or L.index < -MAX_INDEX
+        or W.index > MAX_INDEX
     )
 
 
 @internal
-def _move(state: sides.State, terms: Terms, step: Step) -> (sides.State, Plan):
+def _move(state: sides.State, terms: Terms, step: Step) -> (sides.State, Done):
     """
     @notice Plans a move and carries it out.
-    @return The state after, which the caller stores, and the plan.
+    @return The state after, which the caller stores, and what was done.
     """
     plan: Plan = self._plan(state, terms, step, max_value(int256))
     after: sides.State = self._after(state, step, plan)
     if plan.scanned:
         after.sides[step.loser].top = buckets._close(sides._book(state.core.epoch, step.loser), plan.threshold)
+    if plan.closed_shares > 0:
+        after.core = self._account_for(state, after, terms, step, plan)
+    else:
+        log Moved(
+            loser=step.loser,
+            funding=step.direction == FUNDING,
+            mark_before=state.core.mark,
+            mark_after=plan.mark,
+            index_price=step.index_price,
+            gross=fixed_point._quote_up(plan.gross),
+            open_interest=sides._open_interest(state.sides[step.loser]),
+            long_index=after.sides[sides.LONG].index,
+            short_index=after.sides[sides.SHORT].index,
+        )
+
+    if self._is_over(after.sides[step.loser], after.sides[1 - step.loser], plan.closed_shares):
+        after = sides._end_epoch(after)
+    return after, Done(index_drop=plan.index_drop, stopped=plan.stopped, buckets=plan.buckets, words=plan.words)
+
+
+@internal
+def _account_for(
+    state: sides.State, after: sides.State, terms: Terms, step: Step, plan: Plan
+) -> IPerpetualMarket.Core:
+    """
+    @notice What follows from closing buckets: insurance pays, losses are counted, the receipt is written.
+    @return The core after.
+    """
+    core: IPerpetualMarket.Core = after.core
     # The vault pays out of what it is owed first; what it sends beyond that is whole token units, the change owed to it.
     if plan.covered > 0:
-        after.core.insurance_owed += extcall terms.insurance.cover(plan.covered, after.core.insurance_owed)
-        after.core.insurance_owed -= plan.covered
+        core.insurance_owed += extcall terms.insurance.cover(plan.covered, core.insurance_owed)
+        core.insurance_owed -= plan.covered
 
-    receipt: IPerpetualMarket.Receipt = self._receipt(state, step, plan)
+    receipt: IPerpetualMarket.Receipt = self._receipt(state.sides[step.loser], plan)
     if receipt.deficit > receipt.covered:
         self.total_socialized += receipt.deficit - receipt.covered
         # A haircut of a basis point trips the market (design §8).
         if receipt.deficit - receipt.covered >= receipt.gross // modes.TRIP:
-            after.core.reduce_only_until = block.timestamp + terms.cooloff
+            core.reduce_only_until = block.timestamp + terms.cooloff
     if receipt.adl_shortfall > 0:
         self.total_adl_shortfall += receipt.adl_shortfall
 
@@ -346,7 +403,4 @@ def _move(state: sides.State, terms: Terms, step: Step) -> (sides.State, Plan):
         long_scale=after.sides[sides.LONG].scale,
         short_scale=after.sides[sides.SHORT].scale,
     )
-
-    if self._is_over(after, step, plan):
-        after = sides._end_epoch(after)
-    return after, plan
+    return core

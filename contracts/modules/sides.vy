@@ -54,6 +54,8 @@ def _begin(mark: uint256):
     """
     state: State = empty(State)
     state.core.mark = mark
+    # Not zero, so that nobody pays for the word to become so.
+    state.core.accrued_at = block.timestamp
     state.sides = [self._fresh(), self._fresh()]
     self._store(state)
 
@@ -69,9 +71,24 @@ def _book(epoch: uint256, side: uint256) -> uint256:
 
 @internal
 @view
+def _load_core() -> IPerpetualMarket.Core:
+    """
+    @notice What most calls need to see that there is nothing to settle: two of the six slots.
+    """
+    return packing._unpack_core(self._core, self._clock)
+
+
+@internal
+def _store_core(core: IPerpetualMarket.Core):
+    self._core = packing._pack_core(core)
+    self._clock = packing._pack_clock(core)
+
+
+@internal
+@view
 def _load() -> State:
     return State(
-        core=packing._unpack_core(self._core, self._clock),
+        core=self._load_core(),
         sides=[
             packing._unpack_side(self._exposure[LONG], self._reach[LONG]),
             packing._unpack_side(self._exposure[SHORT], self._reach[SHORT]),
@@ -81,11 +98,22 @@ def _load() -> State:
 
 @internal
 def _store(state: State):
-    self._core = packing._pack_core(state.core)
-    self._clock = packing._pack_clock(state.core)
+    self._store_core(state.core)
     for side: uint256 in range(2):
         self._exposure[side] = packing._pack_exposure(state.sides[side])
         self._reach[side] = packing._pack_reach(state.sides[side])
+
+
+@internal
+def _store_traded(state: State):
+    """
+    @notice After a trade, which moves no index: that word is written only where a top was raised.
+    """
+    self._store_core(state.core)
+    for side: uint256 in range(2):
+        self._exposure[side] = packing._pack_exposure(state.sides[side])
+        if state.sides[side].top > packing._unpack_top(self._reach[side]):
+            self._reach[side] = packing._pack_reach(state.sides[side])
 
 
 @internal

@@ -1,6 +1,5 @@
 """Gas is measured on Ape's embedded network; `tests/integration` shows that the nodes agree to the unit."""
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -9,7 +8,7 @@ import ape
 import pytest
 
 from prorata.ape_chain import ApeChain
-from prorata.gas import SNAPSHOT
+from prorata.gas import reviewed
 
 #: Takes measured gas by name, and fails if any of it has drifted from the snapshot.
 Snapshot = Callable[[Mapping[str, int]], None]
@@ -25,11 +24,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def snapshot() -> Snapshot:
     """Gas is exact, so any drift is somebody's decision: `make gas` shows it, `make gas-accept` accepts it."""
-    reviewed = json.loads(SNAPSHOT.read_text()) if SNAPSHOT.exists() else {}
+    accepted = reviewed()
 
     def compare(measured: Mapping[str, int]) -> None:
         if not os.environ.get("PRORATA_GAS_DRIFT"):
-            assert dict(measured) == {name: reviewed.get(name) for name in measured}, "gas drifted: `make gas`"
+            assert dict(measured) == {name: accepted.get(name) for name in measured}, "gas drifted: `make gas`"
 
     return compare
 

@@ -1,18 +1,16 @@
 """The profile is of the transaction that the snapshot has, to the unit, although another EVM runs it."""
 
-import json
-
 import pytest
 from click.testing import CliRunner
 
-from prorata.gas import SNAPSHOT
+from prorata.gas import reviewed
 from prorata.profile import main, profile_of
 
 
 @pytest.mark.parametrize("name", ["fill_open_live", "fill_close", "settle_quiet", "insurance_deposit_first"])
 def test_the_parts_add_up_to_the_snapshot(name: str) -> None:
     profile = profile_of(name)
-    assert profile.total == json.loads(SNAPSHOT.read_text())[name]
+    assert profile.total == reviewed()[name]
     for parts in (profile.opcodes, profile.functions, profile.lines):
         assert sum(parts.values()) == profile.used - profile.intrinsic
 

@@ -33,12 +33,12 @@ def deploy(chain: ApeChain, **parameters: int) -> Market:
     """The contracts in the order of their addresses, one second each."""
     token = chain.deploy("MockToken", 6)
     feed = chain.deploy("MockAggregator", 18, MARK)
-    trading = chain.deploy("TradingLogic")
-    market_address = chain.next_address(DEPLOYER, skip=2)
+    given = MarketParameters(**parameters).as_tuple()
+    trading = chain.deploy("TradingLogic", feed.address, given)
+    market_address = chain.next_address(DEPLOYER, skip=1)
     vault = chain.deploy("InsuranceVault", token.address, market_address, *VaultParameters().as_tuple())
-    book = chain.deploy("OrderBook", market_address)
-    contracts = [contract.address for contract in (token, feed, vault, book, trading)]
-    market = chain.deploy("PerpetualMarket", *contracts, MarketParameters(**parameters).as_tuple())
+    contracts = [contract.address for contract in (token, feed, vault, trading)]
+    market = chain.deploy("PerpetualMarket", *contracts, given)
     return Market(token, feed, vault, market)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-CONTRACTS = ("token", "feed", "vault", "order_book", "trading", "market", "lens")
+CONTRACTS = ("token", "feed", "trading", "vault", "market", "lens")
 
 
 def deploy(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -226,7 +226,7 @@ class Run:
         assert ledger.token_balance == exchange.token_balance(exchange.market)
         assert 0 <= ledger.dust < 10**6
         self.seen["catch-up"] += core.lagging
-        moved = [log for log in logs if log.name == "Settled" and not log.fields["funding"]]
+        moved = [log for log in logs if log.name in ("Settled", "Moved") and not log.fields["funding"]]
         self.seen["stopped moves"] += bool(moved) and core.lagging and core.limited_at != self.chain.now
         levels = {ledger.account(owner).level for owner in ledger.accounts if ledger.account(owner).shares}
         self.seen["two levels"] += len(levels) > 1
@@ -242,8 +242,8 @@ def remarkable(log: Log) -> Iterator[str]:
             yield "socialized"
         if shortfall:
             yield "shortfall"
-        if log.fields["funding"]:
-            yield "funding moves"
+    if log.name in ("Settled", "Moved") and log.fields["funding"]:
+        yield "funding moves"
 
 
 def run(seed: int) -> Run:

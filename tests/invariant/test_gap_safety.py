@@ -63,7 +63,7 @@ def test_no_deficit_whatever_the_oracle_does(margins, sizes, is_long, step, fund
         max_funding=funding,
         step_interval=interval,
         max_buckets=max_buckets,
-        max_words=512,
+        max_words=320,
     )
     assert twin.exchange.chain.call(twin.exchange.lens, "is_gap_safe", twin.exchange.market.address)
     drive(twin, path)

@@ -110,7 +110,7 @@ class Market(RuleBasedStateMachine):
     def deploy(self, decimals, mark, insurance, luck, wealth, openings):
         chain, rng = RevmChain(), random.Random(luck)
         parameters = MarketParameters(
-            max_words=512,
+            max_words=320,
             oracle_grace=3600,
             guardian=chain.address(0),
             # Not drawn one by one: Hypothesis likes to keep what it has drawn before.

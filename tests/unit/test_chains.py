@@ -14,6 +14,7 @@ from prorata.boa_chain import BoaChain
 from prorata.chain import GENESIS, Reverted, Transaction
 from prorata.embedded import EmbeddedChain, EmbeddedContract
 from prorata.exchange import Exchange
+from prorata.metered_chain import MeteredChain
 from prorata.revm_chain import RevmChain
 from prorata.units import WAD
 
@@ -351,3 +352,50 @@ class TestFork:
     def test_contracts_know_where_they_are(self, any_chain: EmbeddedChain) -> None:
         token: EmbeddedContract = any_chain.deploy("MockToken", 18)
         assert any_chain.call(token, "name") == "Mock dollar"
+
+
+class TestTakenOver:
+    """A state made in pyrevm goes on in titanoboa, where gas can be told."""
+
+    def test_goes_on_as_it_would_have(self) -> None:
+        exchange = Exchange.deploy(RevmChain(), 1000 * WAD)
+        for trader in (MAKER, TAKER):
+            exchange.fund(trader)
+            exchange.deposit(trader, 100 * WAD)
+        exchange.trade(MAKER, TAKER, True, WAD, 1000 * WAD)
+        exchange.set_price(900 * WAD)
+        there = Exchange(MeteredChain.after(exchange.chain), exchange.addresses, exchange.decimals)
+        assert there.chain.now == exchange.chain.now
+        for one in (there, exchange):
+            one.settle()
+            one.deposit(TAKER, WAD)
+        for trader in (MAKER, TAKER):
+            assert there.account(trader) == exchange.account(trader)
+        assert (there.core, there.token_balance(there.market)) == (
+            exchange.core,
+            exchange.token_balance(exchange.market),
+        )
+
+    def test_storage_holds_zeros_and_what_was_undone(self) -> None:
+        chain = RevmChain()
+        contract = chain.deploy_source(SOURCE, 5)
+        with chain.anchor():
+            chain.transact(contract, "note", 6, sender=0)
+        assert 5 in chain.storage()[contract.address].values()
+        chain.transact(contract, "note", 0, sender=0)
+        assert set(chain.storage()[contract.address].values()) == {0}
+
+    def test_gas_is_that_of_a_transaction_of_its_own(self) -> None:
+        """The same deposit costs the same, whether its slots were touched in the transaction before or not."""
+        exchange = Exchange.deploy(RevmChain(), 1000 * WAD)
+        exchange.fund(MAKER)
+        exchange.deposit(MAKER, WAD)
+        chain = MeteredChain.after(exchange.chain)
+        there = Exchange(chain, exchange.addresses, exchange.decimals)
+        cold = there.deposit(MAKER, WAD).gas
+        assert there.deposit(MAKER, WAD).gas == cold > 21_000
+        assert chain.needed == cold
+
+    def test_has_no_anchors(self) -> None:
+        with pytest.raises(NotImplementedError):
+            MeteredChain().anchor()

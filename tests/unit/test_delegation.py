@@ -58,10 +58,18 @@ class TestStorage:
             slots("PerpetualMarket")
         )
 
-    def test_no_immutables_in_the_borrowed_code(self) -> None:
-        """Code that runs by delegatecall would read its own, not the market's."""
-        assert "code_layout" not in layout("TradingLogic")
-        assert "PARAMETERS" in layout("PerpetualMarket")["code_layout"]
+    def test_no_immutables_in_the_borrowed_code_but_what_is_the_market_s_too(self) -> None:
+        """Code that runs by delegatecall reads its own: feed and parameters, which the market compares when it is
+        deployed, and of the orders' domain nothing but what it is made of, and a cache that holds for its own address
+        alone."""
+        borrowed, own = layout("TradingLogic")["code_layout"], layout("PerpetualMarket")["code_layout"]
+        assert set(borrowed) == {"PARAMETERS", "oracle", "orders"} < set(own)
+        assert set(borrowed["orders"]) == {"eip712_domain_separator"}
+        cached = {"_CACHED_DOMAIN_SEPARATOR", "_CACHED_CHAIN_ID", "_CACHED_SELF"}
+        constant = {"_NAME", "_HASHED_NAME", "_VERSION", "_HASHED_VERSION"}
+        assert set(borrowed["orders"]["eip712_domain_separator"]) == cached | constant
+        assert borrowed["PARAMETERS"]["type"] == own["PARAMETERS"]["type"]
+        assert set(borrowed["oracle"]) == set(own["oracle"])
 
     def test_no_transient_storage_in_the_borrowed_code(self) -> None:
         """The market holds the lock; a second one in the same slot would shut the market out of its own call."""
@@ -72,7 +80,8 @@ class TestStorage:
 class TestNames:
     def test_every_event_is_one_of_the_market_s(self) -> None:
         borrowed, own = entries("TradingLogic", "event"), entries("PerpetualMarket", "event")
-        assert {"Traded", "Liquidated", "AccountUpdated"} <= set(borrowed)
+        of_orders_and_modes = {"OrderCancelled", "NonceRaised", "ReduceOnly", "OracleReported", "Closed"}
+        assert {"Traded", "Liquidated", "AccountUpdated"} | of_orders_and_modes <= set(borrowed)
         for name, event in borrowed.items():
             assert event == own[name]
             assert topics("TradingLogic")[name] == topics("PerpetualMarket")[name]
@@ -83,13 +92,15 @@ class TestNames:
         assert used <= set(entries("TradingLogic", "event")) & set(entries("PerpetualMarket", "event"))
 
     def test_events_have_topics_of_their_own(self) -> None:
-        for name in ("PerpetualMarket", "OrderBook", "InsuranceVault"):
+        for name in ("PerpetualMarket", "TradingLogic", "InsuranceVault"):
             assert len(set(topics(name).values())) == len(topics(name))
 
     def test_functions_answer_to_the_market_s_calldata(self) -> None:
-        """The market hands its calldata on as it is, and decodes the answer."""
+        """The market hands its calldata on as it is, and decodes the answer. All but one, which it asks itself."""
         borrowed, own = entries("TradingLogic", "function"), entries("PerpetualMarket", "function")
-        assert set(borrowed) == {"trade", "liquidate"}
+        assert borrowed.pop("terms_hash") == ("terms_hash", [], ["bytes32"])
+        orders, modes = {"fill", "fill_batch", "cancel", "cancel_all"}, {"set_reduce_only", "wind_down"}
+        assert set(borrowed) == {"liquidate"} | orders | modes
         for name, function in borrowed.items():
             assert function == own[name]
 

@@ -279,12 +279,12 @@ class TestSettlement:
         """No history of the contracts leaves one side empty, so this move is made up: shorts lose 10, nobody wins."""
         market = opened()
         market.move(1_010)
-        settled = next(log for log in market.logs if log.name == "Settled")
+        moved = next(log for log in market.logs if log.name == "Moved")
         maker = market.chain.address(MAKER)
         lone = [log for log in market.logs if log.fields.get("account") != maker]
-        ledger = Ledger(market.exchange.market.address).read(log for log in lone if log.name != "Settled")
+        ledger = Ledger(market.exchange.market.address).read(log for log in lone if log.name != "Moved")
         owed = ledger.insurance_owed
-        ledger.feed(replace(settled, fields={**settled.fields, "long_index": 0}))
+        ledger.feed(replace(moved, fields={**moved.fields, "long_index": 0}))
         assert ledger.insurance_owed - owed == 20 * WAD
 
 
@@ -404,9 +404,11 @@ class TestTheLog:
         ("name", "changed"),
         [
             ("Deposited", {"amount": 1}),
-            ("BucketClosed", {"debt": 1}),
-            ("BucketClosed", {"shares": 1}),
+            ("BucketClosed", {"held": 2**112}),  # the debt
+            ("BucketClosed", {"held": 1}),  # the shares
             ("Settled", {"mark_before": 1}),
+            ("Moved", {"mark_before": 1}),
+            ("Moved", {"gross": 1}),
             ("EpochEnded", {"long_index": 1}),
             ("EpochEnded", {"epoch": 1}),
             ("Withdrawn", {"amount": 1}),

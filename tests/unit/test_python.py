@@ -151,7 +151,7 @@ class TestOrder:
         assert (order.salt, order.nonce, order.reduce_only, order.taker) == (0, 0, False, "0x" + "0" * 40)
 
     def test_fields_are_the_contract_s(self) -> None:
-        interface, _ = compile_contract("OrderBook")
+        interface, _ = compile_contract("PerpetualMarket")
         (fill,) = [entry for entry in interface._abi if entry.get("name") == "fill"]
         assert [field.name for field in fields(Order)] == [part["name"] for part in fill["inputs"][0]["components"]]
 

@@ -130,8 +130,8 @@ def full_state(exchange: Exchange, *orders: Order) -> State:
         "totals": exchange.totals,
         "sides": [exchange.side(side) for side in (LONG, SHORT)],
         "accounts": {person: chain.call(market, "account", person) for person in people},
-        "min_nonce": {person: chain.call(exchange.order_book, "min_nonce", person) for person in people},
-        "filled": [chain.call(exchange.order_book, "filled", hash_of(exchange, order)) for order in orders],
+        "min_nonce": {person: chain.call(exchange.market, "min_nonce", person) for person in people},
+        "filled": [chain.call(exchange.market, "filled", hash_of(exchange, order)) for order in orders],
         "tokens": {holder: chain.call(exchange.token, "balanceOf", holder) for holder in holders},
         "shares": {holder: chain.call(vault, "balanceOf", holder) for holder in holders},
         "requests": {person: chain.call(vault, "redeem_request", person) for person in people},
@@ -142,5 +142,5 @@ def full_state(exchange: Exchange, *orders: Order) -> State:
 
 
 def hash_of(exchange: Exchange, order: Order) -> bytes:
-    """The order's digest, as the order book names it."""
-    return bytes(exchange.chain.call(exchange.order_book, "hash_order", order.as_tuple()))
+    """The order's digest, by which the market names it."""
+    return exchange.digest(order)

@@ -34,23 +34,23 @@ def funded(exchange: Exchange) -> Exchange:
 
 
 def cancel(exchange: Exchange, order: Order, sender: int = MAKER) -> Transaction:
-    return exchange.chain.transact(exchange.order_book, "cancel", order.as_tuple(), sender=sender)
+    return exchange.chain.transact(exchange.market, "cancel", order.as_tuple(), sender=sender)
 
 
 def cancel_all(exchange: Exchange, min_nonce: int, sender: int = MAKER) -> Transaction:
-    return exchange.chain.transact(exchange.order_book, "cancel_all", min_nonce, sender=sender)
+    return exchange.chain.transact(exchange.market, "cancel_all", min_nonce, sender=sender)
 
 
 def min_nonce(exchange: Exchange, trader: int) -> int:
-    return int(exchange.chain.call(exchange.order_book, "min_nonce", exchange.chain.address(trader)))
+    return int(exchange.chain.call(exchange.market, "min_nonce", exchange.chain.address(trader)))
 
 
 def digest(exchange: Exchange, order: Order) -> bytes:
-    return bytes(exchange.chain.call(exchange.order_book, "hash_order", order.as_tuple()))
+    return exchange.digest(order)
 
 
 def filled(exchange: Exchange, order: Order) -> int:
-    return int(exchange.chain.call(exchange.order_book, "filled", digest(exchange, order)))
+    return int(exchange.chain.call(exchange.market, "filled", digest(exchange, order)))
 
 
 class TestCancel:
@@ -156,12 +156,91 @@ class TestCancelAll:
         assert min_nonce(made, MAKER) == 0
         made.take(TAKER, order, signature, 10 * WAD)
 
-    def test_may_end_all_signing(self, exchange: ExchangeFactory, refused: Refused) -> None:
+    def test_up_to_the_largest_of_64_bits(self, exchange: ExchangeFactory, refused: Refused) -> None:
+        """Orders of a nonce beyond, which is the maker's business, can be cancelled one by one."""
         made = funded(exchange())
-        cancel_all(made, 2**256 - 1)
-        order, signature = opened(made, nonce=2**256 - 2)
+        cancel_all(made, 2**64 - 1)
+        assert min_nonce(made, MAKER) == 2**64 - 1
+        order, signature = opened(made, nonce=2**64 - 2)
         with refused(made, "order: nonce too low", order):
             made.take(TAKER, order, signature, WAD)
+        for nonce in (2**64 - 1, 2**64, 2**256 - 1):
+            order, signature = opened(made, nonce=nonce)
+            made.take(TAKER, order, signature, WAD)
+            cancel(made, order)
+            with refused(made, "order: cancelled", order):
+                made.take(TAKER, order, signature, WAD)
+
+    @pytest.mark.parametrize("beyond", [2**64, 2**64 + 5, 2**128, 2**256 - 1])
+    def test_not_beyond(self, exchange: ExchangeFactory, refused: Refused, beyond: int) -> None:
+        """Nor does it wrap."""
+        made = funded(exchange())
+        for before in (0, 4, 2**64 - 1):
+            if before:
+                cancel_all(made, before)
+            with refused(made, "packing: out of range"):
+                cancel_all(made, beyond)
+            assert min_nonce(made, MAKER) == before
+
+    def test_outlives_all_that_happens_to_the_account(self, exchange: ExchangeFactory, refused: Refused) -> None:
+        """It shares a word with the position: opened, turned over, closed, emptied, closed by its bucket."""
+        made = exchange(fee_rate=0)
+        made.deposit(TAKER, 100_000 * WAD)
+        cancel_all(made, 7)
+
+        def holds(shares: int) -> None:
+            assert min_nonce(made, MAKER) == 7
+            assert made.account(MAKER).shares == shares
+            order, signature = opened(made, nonce=6)
+            with refused(made, "order: nonce too low", order):
+                made.take(TAKER, order, signature, WAD)
+
+        holds(0)
+        made.deposit(MAKER, 1000 * WAD)
+        holds(0)
+        for is_long, size, after in ((True, WAD, WAD), (False, 3 * WAD, 2 * WAD), (True, 2 * WAD, 0)):
+            made.trade(MAKER, TAKER, is_long, size, MARK, nonce=7)
+            holds(after)
+        made.withdraw(MAKER, made.account(MAKER).equity)
+        holds(0)
+        made.deposit(TAKER, 60 * WAD, to=MAKER)
+        holds(0)
+        made.trade(MAKER, TAKER, True, WAD, MARK, nonce=8)
+        holds(WAD)
+        made.set_price(900 * WAD)
+        made.settle()
+        holds(0)
+        assert made.account(MAKER).equity == 0
+        made.deposit(TAKER, 100 * WAD, to=MAKER)
+        holds(0)
+
+    def test_may_be_raised_at_any_time(self, exchange: ExchangeFactory) -> None:
+        """With a position, after its bucket was closed, and when it is over: nothing else of the account changes."""
+        made = exchange(fee_rate=0)
+        made.deposit(TAKER, 100_000 * WAD)
+        made.deposit(MAKER, 60 * WAD)
+        raised = 0
+
+        def raise_it() -> None:
+            nonlocal raised
+            raised += 1
+            before = made.account(MAKER)
+            cancel_all(made, raised)
+            assert (made.account(MAKER), min_nonce(made, MAKER)) == (before, raised)
+
+        raise_it()
+        made.trade(MAKER, TAKER, True, WAD, MARK, nonce=raised)
+        raise_it()
+        made.set_price(900 * WAD)
+        made.settle()
+        assert made.account(MAKER).equity == 0
+        raise_it()
+        made.deposit(MAKER, 60 * WAD)
+        raise_it()
+        assert made.account(MAKER).equity == 60 * WAD
+        made.trade(MAKER, TAKER, True, WAD // 2, 900 * WAD, nonce=raised)
+        raise_it()
+        assert made.account(MAKER).shares > 0
 
     def test_a_partly_filled_order_stays_as_it_is(self, exchange: ExchangeFactory, refused: Refused) -> None:
         made = funded(exchange())

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
 
 import pytest
+from eth_abi.abi import encode
 from eth_utils.address import to_canonical_address, to_checksum_address
 from eth_utils.crypto import keccak
 from rlp import encode as rlp_encode
@@ -53,14 +56,14 @@ def __init__(market: address, asset: address):
 """
 
 
-# Says whatever the market wants to hear of its order book.
-YES_BOOK = """
+# Says whatever the market wants to hear of its trading logic.
+YES_LOGIC = """
 # pragma version 0.4.3
-market: public(address)
+terms_hash: public(bytes32)
 
 @deploy
-def __init__(market: address):
-    self.market = market
+def __init__(terms_hash: bytes32):
+    self.terms_hash = terms_hash
 """
 
 
@@ -70,25 +73,29 @@ def deploy_market(
     feed: Contract,
     insurance: Contract,
     parameters: MarketParameters,
-    book: Contract | None = None,
     trading: str | None = None,
 ) -> Contract:
-    """A market; with an order book of its own in the transaction before, unless one is given."""
-    book = book or deploy_book(chain)
-    addresses = [contract.address for contract in (token, feed, insurance, book)]
-    trading = trading or token.address  # it has code; nothing more is asked of it before the first trade
+    """A market; with a trading logic of its own in the transaction before, unless one is given."""
+    trading = trading or deploy_logic(chain, feed, parameters).address
+    addresses = [contract.address for contract in (token, feed, insurance)]
     return chain.deploy("PerpetualMarket", *addresses, trading, parameters.as_tuple())
 
 
-def deploy_book(chain: EmbeddedChain, skip: int = 0) -> Contract:
-    """An order book for the market that is deployed `skip` deployments after it."""
-    return chain.deploy("OrderBook", chain.next_address(0, skip=1 + skip))
+def deploy_logic(chain: EmbeddedChain, feed: Contract, parameters: MarketParameters) -> Contract:
+    """A trading logic for markets with this feed and these parameters."""
+    return chain.deploy("TradingLogic", feed.address, parameters.as_tuple())
 
 
 def deploy_vault(chain: EmbeddedChain, token: Contract, skip: int = 0) -> Contract:
-    """A vault for the market that is deployed `skip` deployments after its order book, which comes next."""
+    """A vault for the market that is deployed `skip` deployments after its trading logic, which comes next."""
     market = chain.next_address(0, skip=2 + skip)
     return chain.deploy("InsuranceVault", token.address, market, *VaultParameters().as_tuple())
+
+
+def hash_of(feed: Contract, parameters: MarketParameters) -> bytes:
+    """By which a market knows its trading logic: of feed and parameters, as the ABI encodes them."""
+    values = parameters.as_tuple()
+    return keccak(encode(["address", f"({'uint256,' * (len(values) - 1)}address)"], [feed.address, values]))
 
 
 def test_is_fixed_as_told(each_twin: Callable[..., Twin]) -> None:
@@ -98,10 +105,8 @@ def test_is_fixed_as_told(each_twin: Callable[..., Twin]) -> None:
     assert chain.call(exchange.market, "TOKEN") == addresses.token
     assert chain.call(exchange.market, "INSURANCE") == addresses.vault
     assert chain.call(exchange.market, "feed") == addresses.feed
-    assert chain.call(exchange.market, "ORDER_BOOK") == addresses.order_book
     assert chain.call(exchange.market, "TRADING") == addresses.trading
     assert chain.call(exchange.market, "TOKEN_SCALE") == exchange.unit
-    assert chain.call(exchange.order_book, "market") == addresses.market
     expected = MarketParameters(fee_rate=WAD // 1234, max_buckets=77)
     assert chain.call(exchange.market, "parameters") == expected.as_tuple()
 
@@ -138,12 +143,12 @@ def test_logs_what_it_fixed() -> None:
     created = keccak(rlp_encode([to_canonical_address(creator.address), 1]))[12:]
     market = chain.at("PerpetualMarket", to_checksum_address(created))
     vault = chain.deploy("InsuranceVault", token.address, market.address, *VaultParameters().as_tuple())
-    book = chain.deploy("OrderBook", market.address)
-    trading = chain.deploy("TradingLogic")
+    given = MarketParameters.guarded(guardian=chain.address(7))
+    trading = deploy_logic(chain, feed, given)
     interface, code = compile_contract("PerpetualMarket")
-    parameters = MarketParameters.guarded(guardian=chain.address(7)).as_tuple()
+    parameters = given.as_tuple()
     *numbers, guardian = parameters
-    contracts = (token, feed, vault, book, trading)
+    contracts = (token, feed, vault, trading)
     arguments = interface.constructor((*(contract.address for contract in contracts), parameters))
 
     transaction = chain.transact(creator, "create", code + arguments, sender=0)
@@ -156,7 +161,6 @@ def test_logs_what_it_fixed() -> None:
         "token": token.address,
         "oracle": feed.address,
         "insurance": vault.address,
-        "order_book": book.address,
         "trading": trading.address,
         "mark": MARK,
     }
@@ -180,34 +184,65 @@ def test_refuses_a_vault_of_another_token() -> None:
         deploy_market(chain, token, feed, vault, MarketParameters())
 
 
-@pytest.mark.parametrize("skip", [1, 5])
-def test_refuses_an_order_book_of_another_market(skip: int) -> None:
-    chain = RevmChain()
-    token = chain.deploy("MockToken", 18)
-    feed = chain.deploy("MockAggregator", 18, MARK)
-    vault = deploy_vault(chain, token)
-    with pytest.raises(Reverted, match=r"^parameters: order book of another market$"):
-        deploy_market(chain, token, feed, vault, MarketParameters(), deploy_book(chain, skip))
-
-
 def test_refuses_trading_logic_without_code() -> None:
-    """A delegatecall to it would succeed, and every trade would do nothing."""
+    """A delegatecall to it would succeed, and every trade would do nothing. The call that asks it is refused."""
     chain = RevmChain()
     token = chain.deploy("MockToken", 18)
     feed = chain.deploy("MockAggregator", 18, MARK)
-    vault = deploy_vault(chain, token)
-    with pytest.raises(Reverted, match=r"^parameters: trading logic without code$"):
+    vault = chain.deploy("InsuranceVault", token.address, chain.next_address(0, skip=1), *VaultParameters().as_tuple())
+    with pytest.raises(Reverted, match=r"^$"):
         deploy_market(chain, token, feed, vault, MarketParameters(), trading=chain.address(1))
 
 
-def test_asks_the_order_book_for_its_market_and_nothing_else() -> None:
+def test_refuses_trading_logic_that_does_not_say_whose_it_is() -> None:
+    chain = RevmChain()
+    token = chain.deploy("MockToken", 18)
+    feed = chain.deploy("MockAggregator", 18, MARK)
+    vault = chain.deploy("InsuranceVault", token.address, chain.next_address(0, skip=1), *VaultParameters().as_tuple())
+    with pytest.raises(Reverted, match=r"^$"):
+        deploy_market(chain, token, feed, vault, MarketParameters(), trading=token.address)
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(MarketParameters)])
+def test_refuses_trading_logic_of_a_market_with_other_parameters(name: str) -> None:
+    """Whichever of them it is; it would trade by another rule than the market settles by."""
     chain = RevmChain()
     token = chain.deploy("MockToken", 18)
     feed = chain.deploy("MockAggregator", 18, MARK)
     vault = deploy_vault(chain, token)
-    book = chain.deploy_source(YES_BOOK, chain.next_address(0, skip=1))
-    market = deploy_market(chain, token, feed, vault, MarketParameters(), book)
-    assert chain.call(market, "ORDER_BOOK") == book.address
+    parameters = MarketParameters()
+    other: Any = chain.address(1) if name == "guardian" else getattr(parameters, name) + 1
+    trading = deploy_logic(chain, feed, replace(parameters, **{name: other}))
+    with pytest.raises(Reverted, match=r"^parameters: trading logic of another market$"):
+        deploy_market(chain, token, feed, vault, parameters, trading=trading.address)
+
+
+def test_refuses_trading_logic_of_a_market_with_another_feed() -> None:
+    chain = RevmChain()
+    token = chain.deploy("MockToken", 18)
+    feed, other = (chain.deploy("MockAggregator", 18, MARK) for _ in range(2))
+    vault = deploy_vault(chain, token)
+    trading = deploy_logic(chain, other, MarketParameters())
+    with pytest.raises(Reverted, match=r"^parameters: trading logic of another market$"):
+        deploy_market(chain, token, feed, vault, MarketParameters(), trading=trading.address)
+
+
+def test_trading_logic_is_known_by_the_hash_of_its_feed_and_parameters() -> None:
+    chain = RevmChain()
+    feed = chain.deploy("MockAggregator", 18, MARK)
+    for parameters in (MarketParameters(), MarketParameters.guarded(guardian=chain.address(7))):
+        trading = deploy_logic(chain, feed, parameters)
+        assert bytes(chain.call(trading, "terms_hash")) == hash_of(feed, parameters)
+
+
+def test_asks_the_trading_logic_for_that_hash_and_nothing_else() -> None:
+    chain = RevmChain()
+    token = chain.deploy("MockToken", 18)
+    feed = chain.deploy("MockAggregator", 18, MARK)
+    vault = deploy_vault(chain, token)
+    logic = chain.deploy_source(YES_LOGIC, hash_of(feed, MarketParameters()))
+    market = deploy_market(chain, token, feed, vault, MarketParameters(), trading=logic.address)
+    assert chain.call(market, "TRADING") == logic.address
 
 
 def test_refuses_a_token_with_more_than_18_decimals() -> None:
@@ -240,7 +275,7 @@ def test_refuses_a_first_price_it_would_refuse_later(
     token = chain.deploy("MockToken", 18)
     feed = chain.deploy("MockAggregator", 18, MARK)
     vault = deploy_vault(chain, token)
-    # The market is deployed in the block after its order book's, which follows this transaction's.
+    # The market is deployed in the block after its trading logic's, which follows this transaction's.
     chain.transact(feed, "set_round", round_id, answer, chain.now + 3 - age, answered_in, sender=0)
     with pytest.raises(Reverted, match=f"^{reason}$"):
         deploy_market(chain, token, feed, vault, MarketParameters())
@@ -262,7 +297,6 @@ def test_every_deployable_fits_a_contract() -> None:
     deployed = {
         "PerpetualMarket": addresses.market,
         "TradingLogic": addresses.trading,
-        "OrderBook": addresses.order_book,
         "InsuranceVault": addresses.vault,
         "MarketLens": addresses.lens,
     }
@@ -276,6 +310,6 @@ def test_every_deployable_fits_a_contract() -> None:
 
 def test_signs_orders_under_its_own_domain(exchange: Callable[..., Exchange]) -> None:
     made = exchange()
-    fields, name, version, chain_id, contract, salt, extensions = made.chain.call(made.order_book, "eip712Domain")
+    fields, name, version, chain_id, contract, salt, extensions = made.chain.call(made.market, "eip712Domain")
     assert (fields, name, version, salt, extensions) == (b"\x0f", "prorata", "1", bytes(32), ())
-    assert (chain_id, contract) == (made.chain.chain_id, made.addresses.order_book)
+    assert (chain_id, contract) == (made.chain.chain_id, made.addresses.market)

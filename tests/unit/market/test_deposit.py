@@ -65,11 +65,10 @@ SILENT_TOKEN = VICIOUS_TOKEN.replace(" -> bool:", ":").replace("    return self.
 def deploy_around(chain: RevmChain, token: Contract) -> tuple[Contract, Contract]:
     """A market whose collateral is `token`, and its vault."""
     feed = chain.deploy("MockAggregator", 18, MARK)
-    trading = chain.deploy("TradingLogic")
-    address = chain.next_address(0, skip=2)
+    trading = chain.deploy("TradingLogic", feed.address, P.as_tuple())
+    address = chain.next_address(0, skip=1)
     vault = chain.deploy("InsuranceVault", token.address, address, *VaultParameters().as_tuple())
-    book = chain.deploy("OrderBook", address)
-    contracts = (token, feed, vault, book, trading)
+    contracts = (token, feed, vault, trading)
     return chain.deploy("PerpetualMarket", *(contract.address for contract in contracts), P.as_tuple()), vault
 
 
@@ -108,7 +107,7 @@ class TestFlat:
         after = exchange.chain.call(exchange.token, "balanceOf", exchange.chain.address(MAKER))
         assert (before - after) * exchange.unit == amount
         owner = exchange.chain.address(MAKER)
-        updated = {"account": owner, "collateral": amount, "side": 0, "shares": 0, "level": 0, "bucket": 0}
+        updated = {"account": owner, "collateral": amount, "shares": 0, "bucket_id": 0}
         deposited = {"sender": owner, "account": owner, "amount": exchange.to_units(amount)}
         assert events(transaction, exchange) == [("AccountUpdated", updated), ("Deposited", deposited)]
 

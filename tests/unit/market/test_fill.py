@@ -102,9 +102,15 @@ def signed(exchange: Exchange, maker: int = TRADER, **terms: Any) -> tuple[Order
     return order, exchange.sign(maker, order)
 
 
+def mirrored_form(signature: bytes) -> bytes:
+    """The other 65 bytes that recover to the same key."""
+    s = SECP256K1_ORDER - int.from_bytes(signature[32:64], "big")
+    return signature[:32] + s.to_bytes(32, "big") + bytes([55 - signature[64]])
+
+
 def filled(exchange: Exchange, order: Order) -> int:
-    digest = exchange.chain.call(exchange.order_book, "hash_order", order.as_tuple())
-    return int(exchange.chain.call(exchange.order_book, "filled", digest))
+    digest = exchange.digest(order)
+    return int(exchange.chain.call(exchange.market, "filled", digest))
 
 
 # -------------------------------------------------------------------------------------------------- what a fill does
@@ -176,7 +182,7 @@ class TestPositions:
         order = exchange.order(TRADER, False, 3 * WAD, MARK)
         transaction = exchange.take(RICH, order, exchange.sign(TRADER, order), 2 * WAD)
         assert transaction.logs[-1].fields == {
-            "order_hash": exchange.chain.call(exchange.order_book, "hash_order", order.as_tuple()),
+            "order_hash": exchange.digest(order),
             "maker": exchange.chain.address(TRADER),
             "taker": exchange.chain.address(RICH),
             "is_long": False,
@@ -653,9 +659,9 @@ class TestOrder:
         made = exchange()
         taker = made.chain.address(RICH)
         order = made.order(TRADER, False, 123, 456, salt=7, nonce=8, reduce_only=True, taker=taker)
-        message = order.message(made.order_book.address, made.chain.chain_id)
+        message = order.message(made.market.address, made.chain.chain_id)
         digest = keccak(b"\x19" + message.version + message.header + message.body)
-        assert made.chain.call(made.order_book, "hash_order", order.as_tuple()) == digest
+        assert made.digest(order) == digest
 
     def test_partial_fills_add_up_to_its_size(self, each_exchange: ExchangeFactory, refused: Refused) -> None:
         exchange = each_exchange()
@@ -740,7 +746,7 @@ class TestOrder:
         made = exchange()
         funded(made)
         order, signature = signed(made)
-        made.chain.transact(made.order_book, "cancel", order.as_tuple(), sender=TRADER)
+        made.chain.transact(made.market, "cancel", order.as_tuple(), sender=TRADER)
         with refused(made, "order: cancelled", order):
             made.take(RICH, order, signature, WAD)
         assert filled(made, order) == CANCELLED
@@ -748,7 +754,7 @@ class TestOrder:
     def test_below_the_makers_nonce(self, exchange: ExchangeFactory, refused: Refused) -> None:
         made = exchange()
         funded(made)
-        made.chain.transact(made.order_book, "cancel_all", 5, sender=TRADER)
+        made.chain.transact(made.market, "cancel_all", 5, sender=TRADER)
         order, signature = signed(made, nonce=4)
         with refused(made, "order: nonce too low", order):
             made.take(RICH, order, signature, WAD)
@@ -762,6 +768,32 @@ class TestOrder:
         made.chain.advance(P.max_staleness + 1)
         with refused(made, "oracle: stale", order):
             made.take(RICH, order, signature, WAD)
+
+    def test_is_looked_at_before_the_settlement(self, exchange: ExchangeFactory, refused: Refused) -> None:
+        """Without a price, or with a mark that lags it, what is wrong with an order is still said first."""
+        made = exchange(max_buckets=1)
+        funded(made)
+        for trader, collateral in ((OTHER, 60), (STRANGER, 70)):
+            made.deposit(trader, collateral * WAD)
+            made.trade(trader, RICH, True, WAD, MARK)
+        order, signature = signed(made)
+
+        def refuses(of_the_price: str) -> None:
+            for reason, fill in (
+                ("order: invalid signature", (order, b"", WAD)),
+                ("order: zero size", (order, signature, 0)),
+                ("order: over-filled", (order, signature, order.size + 1)),
+                (of_the_price, (order, signature, order.size)),
+            ):
+                with refused(made, reason, order):
+                    made.take(RICH, *fill)
+                with refused(made, reason, order):
+                    made.take_batch(RICH, [fill])
+
+        made.set_price(900 * WAD)
+        refuses("mode: catch-up")
+        made.set_round(900 * WAD, made.chain.now - P.max_staleness - 1)
+        refuses("oracle: stale")
 
     def test_during_catch_up(self, exchange: ExchangeFactory, refused: Refused) -> None:
         made = exchange(max_buckets=1)
@@ -827,7 +859,7 @@ class TestSignature:
         made = exchange()
         funded(made)
         order, _ = signed(made)
-        signature = order.sign(made.chain.key(TRADER), made.order_book.address, made.chain.chain_id + 1)
+        signature = order.sign(made.chain.key(TRADER), made.market.address, made.chain.chain_id + 1)
         with refused(made, "order: invalid signature", order):
             made.take(RICH, order, signature, WAD)
 
@@ -835,14 +867,11 @@ class TestSignature:
         made = exchange()
         funded(made)
         order, signature = signed(made)
-        r, s, v = signature[:32], int.from_bytes(signature[32:64], "big"), signature[64]
-        mirrored = r + (SECP256K1_ORDER - s).to_bytes(32, "big") + bytes([55 - v])
-        other_v = signature[:64] + bytes([55 - v])
+        other_v = signature[:64] + bytes([55 - signature[64]])
         for bad, reason in (
             (b"", "order: invalid signature"),
             (signature[:63], "order: invalid signature"),
             (other_v, "order: invalid signature"),
-            (mirrored, "ecdsa: invalid signature `s` value"),
             (signature[:64] + b"\x1d", "ecdsa: invalid signature"),
             (bytes(65), "ecdsa: invalid signature"),
         ):
@@ -852,12 +881,40 @@ class TestSignature:
             made.take(RICH, order, signature + b"\x00", WAD)
         made.take(RICH, order, signature, WAD)
 
+    @pytest.mark.parametrize("mirrored_first", [True, False])
+    def test_the_mirrored_fills_the_same_order(
+        self, exchange: ExchangeFactory, refused: Refused, mirrored_first: bool
+    ) -> None:
+        """Minus s and the other parity recover to the same key: two signatures, but one order."""
+        made = exchange()
+        funded(made)
+        order, signature = signed(made)
+        signatures = [signature, mirrored_form(signature)]
+        if mirrored_first:
+            signatures.reverse()
+        made.take(RICH, order, signatures[0], WAD // 2)
+        made.take(RICH, order, signatures[1], WAD // 2)
+        assert filled(made, order) == held(made, TRADER) == WAD
+        for form in signatures:
+            with refused(made, "order: over-filled", order):
+                made.take(RICH, order, form, WAD // 2)
+
+    def test_the_mirrored_of_another_is_refused(self, exchange: ExchangeFactory, refused: Refused) -> None:
+        made = exchange()
+        funded(made)
+        order, _ = signed(made)
+        with refused(made, "ecdsa: invalid signature `s` value", order):
+            made.take(RICH, order, mirrored_form(made.sign(OTHER, order)), WAD)
+
     def test_nobody_signs_for_the_zero_address(self, exchange: ExchangeFactory, refused: Refused) -> None:
         """A signature of a wrong length recovers to the zero address. Were it taken for one of that address, then, with
         a band wider than initial margin and fee, the taker's price would even pay its margin: a position of nobody."""
         made = exchange(initial_margin=WAD // 25)
         funded(made)
         order = Order(ZERO_ADDRESS, True, WAD, MARK - BAND, expiry=made.chain.now + 100)
+        for nonsense in (b"", bytes(64), b"\xff" * 65, bytes(64) + b"\x1b", bytes(65)):
+            with pytest.raises(Reverted, match="signature"):
+                made.take(RICH, order, nonsense, WAD)
         with refused(made, "order: invalid signature", order):
             made.take(RICH, order, b"", WAD)
 
@@ -871,7 +928,7 @@ class TestContractMaker:
         exchange.deposit(RICH, 100_000 * WAD)
         exchange.chain.transact(exchange.market, "deposit", exchange.to_units(1000 * WAD), maker.address, sender=OTHER)
         order = Order(maker.address, True, WAD, MARK, expiry=exchange.chain.now + 100)
-        digest = exchange.chain.call(exchange.order_book, "hash_order", order.as_tuple())
+        digest = exchange.digest(order)
         exchange.chain.transact(maker, "accept", digest, self.SIGNATURE, manner, sender=0)
         return maker, order
 

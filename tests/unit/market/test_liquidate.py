@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from prorata.chain import Reverted, Transaction
 from prorata.exchange import Exchange
+from prorata.ledger import place_of
 from prorata.parameters import MarketParameters
 from prorata.receipts import receipts_in
 from prorata.revm_chain import RevmChain
@@ -192,8 +193,8 @@ class TestThreshold:
         assert (price.funding, price.loser, price.mark_after) == (False, LONG, against(1))
         assert price.gross == 300 * WAD and funding.gross > WAD // 2
         assert [log.name for log in transaction.logs] == [
-            "Settled",
-            "Settled",
+            "Moved",
+            "Moved",
             "AccountUpdated",
             "AccountUpdated",
             "Liquidated",
@@ -285,7 +286,7 @@ class TestRefused:
                 made.liquidate(KEEPER, TRADER)
 
     def test_the_logic_alone_does_nothing(self, exchange: ExchangeFactory, refused: Refused) -> None:
-        """Its own storage is empty, and it has no parameters to ask itself for."""
+        """Its own storage is empty, and it cannot settle."""
         made = exchange()
         slide(made, 200 * WAD)
         logic = made.chain.at("TradingLogic", made.addresses.trading)
@@ -771,8 +772,8 @@ class TestTheRestOfTheMarket:
             account = exchange.account(trader)
             assert updated["account"] == exchange.chain.address(trader)
             assert 0 <= updated.pop("collateral") - account.equity <= 1
-            assert (updated["side"], updated["shares"]) == (LONG, 5 * WAD)
-            assert (updated["level"], updated["bucket"]) == (account.level, account.bucket)
+            assert updated["shares"] == 5 * WAD
+            assert place_of(updated["bucket_id"]) == (0, (LONG, account.level, account.bucket))
 
     def test_each_token(self, each_twin: TwinFactory) -> None:
         market = each_twin()

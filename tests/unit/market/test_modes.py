@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import pytest
@@ -504,6 +505,28 @@ class TestClosed:
         refused(market, "mode: closed", market.wind_down)
         assert market.exchange.mode == "closed"
 
+    def test_a_fill_is_refused_after_what_is_wrong_with_its_order(self, exchange: ExchangeFactory) -> None:
+        """Each fill by itself: so a batch of none is no fill, and settles like any other call."""
+        made = exchange(oracle_grace=GRACE)
+        paired(made)
+        kill(made)
+        close(made)
+        order = made.order(A, False, WAD, MARK)
+        signature = made.sign(A, order)
+        for given, size, reason in (
+            (signature, WAD, "mode: closed"),
+            (signature, 0, "order: zero size"),
+            (signature, WAD + 1, "order: over-filled"),
+            (made.sign(C, order), WAD, "order: invalid signature"),
+        ):
+            for act in (
+                partial(made.take, B, order, given, size),
+                partial(made.take_batch, B, [(order, given, size)]),
+            ):
+                refused(made, reason, act)
+        assert names(made.take_batch(B, [])) == ["EpochEnded"]
+        assert made.take_batch(B, []).logs == []
+
     def test_nobody_is_liquidated_when_flat(self, twin: TwinFactory) -> None:
         market = twin(oracle_grace=GRACE)
         paired(market)
@@ -568,7 +591,7 @@ class TestClosedInCatchUp:
         refused(market, "mode: catch-up", lambda: market.trade(A, B, False, WAD, second))
         market.withdraw(RICH, WAD)  # flat
         next_at(market, charged + 60)
-        assert names(market.settle()) == ["Settled", "EpochEnded"]
+        assert names(market.settle()) == ["Moved", "EpochEnded"]
         assert market.exchange.mark == index
         for trader, sign in ((A, 1), (B, -1)):
             equity = market.exchange.account(trader).equity

@@ -174,7 +174,7 @@ def test_is_monotonic_where_it_must_be(crowd: Exchange) -> None:
 
 def test_knows_no_budget(exchange: ExchangeFactory) -> None:
     """The same crowd with a budget of one bucket: its settlement stops, its preview does not."""
-    small, large = exchange(max_buckets=1, max_words=72), exchange(max_buckets=512, max_words=1024)
+    small, large = exchange(max_buckets=1, max_words=72), exchange(max_buckets=128, max_words=320)
     for made in (small, large):
         populate(made)
     for price in (900 * WAD, 500 * WAD, 1300 * WAD):

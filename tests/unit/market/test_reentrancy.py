@@ -5,8 +5,9 @@ are called. Each call is first seen to succeed when it is made alone, so that in
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from eth_utils.crypto import keccak
@@ -150,11 +151,11 @@ Call = tuple[EmbeddedContract, bytes]
 #: The ERC-20 of the vault's shares: nothing there depends on the market, so nothing is locked.
 SHARE_FUNCTIONS = {"transfer", "transferFrom", "approve", "permit", "setOperator"}
 #: Asks the market nothing, so it may be made while the market is at work, by whoever may write at that moment.
-UNSETTLED = {"vault.cancel_redeem_request", "book.cancel", "book.cancel_all"}
-#: Only the market, its vault and its order book may call each other there; refused by name, not by a lock.
+UNSETTLED = {"vault.cancel_redeem_request"}
+#: Only the market and its vault may call each other there; refused by name, not by a lock.
 RESERVED = {
     "market.sweep": "vault: only the insurance vault",
-    "market.trade": "order: only the order book",
+    "market.settle_to": "market: only itself",
     "vault.cover": "vault: only the market",
 }
 #: Possible only while the oracle's answer is refused.
@@ -169,6 +170,7 @@ class Stage:
     attacker: EmbeddedContract
     calls: dict[str, Call]
     hostile: str
+    own_expiry: int = 0  # of the attacker's order
 
     @property
     def chain(self) -> RevmChain:
@@ -203,13 +205,12 @@ def set_up(hostile: str) -> Stage:
         chain.transact(attacker, "set_answer", MARK * 103 // 100, sender=0)
     token = attacker if hostile == "token" else honest_token
     feed = attacker if hostile == "oracle" else honest_feed
-    trading = chain.deploy("TradingLogic")
-    address = chain.next_address(0, skip=2)
-    vault = chain.deploy("InsuranceVault", token.address, address, *VaultParameters(redeem_cooldown=1).as_tuple())
-    book = chain.deploy("OrderBook", address)
     # Nobody is as powerful as an attacker who is the guardian too.
     parameters = MarketParameters(fee_rate=WAD // 1000, guardian=attacker.address, oracle_grace=GRACE)
-    contracts = [contract.address for contract in (token, feed, vault, book, trading)]
+    trading = chain.deploy("TradingLogic", feed.address, parameters.as_tuple())
+    address = chain.next_address(0, skip=1)
+    vault = chain.deploy("InsuranceVault", token.address, address, *VaultParameters(redeem_cooldown=1).as_tuple())
+    contracts = [contract.address for contract in (token, feed, vault, trading)]
     market = chain.deploy("PerpetualMarket", *contracts, parameters.as_tuple())
     lens = chain.deploy("MarketLens")
     addresses = Addresses(*contracts, market=market.address, lens=lens.address)
@@ -240,21 +241,22 @@ def set_up(hostile: str) -> Stage:
     payload = vault.interface.calldata("requestRedeem", [10**22, attacker.address, attacker.address])
     chain.transact(attacker, "strike", vault.address, payload, sender=0)
     theirs = exchange.order(MAKER, True, 10 * WAD, MARK)
-    own = Order(attacker.address, True, 10 * WAD, MARK, expiry=chain.now + 10**6)
+    stage.own_expiry = chain.now + 10**6
+    own = Order(attacker.address, True, 10 * WAD, MARK, expiry=stage.own_expiry)
     me = attacker.address
     arguments: dict[str, list[Any]] = {
         "market.settle": [],
         "market.deposit": [WAD, me],
         "market.withdraw": [WAD],
-        "market.trade": [me, [(chain.address(MAKER), True, WAD, MARK, False, bytes(32))]],
         "market.liquidate": [chain.address(VICTIM), WAD],
         "market.set_reduce_only": [True],
         "market.wind_down": [],
         "market.sweep": [],
-        "book.fill": [theirs.as_tuple(), exchange.sign(MAKER, theirs), WAD],
-        "book.fill_batch": [[(theirs.as_tuple(), exchange.sign(MAKER, theirs), WAD)] * 2],
-        "book.cancel": [own.as_tuple()],
-        "book.cancel_all": [1],
+        "market.settle_to": [MARK // 2],
+        "market.fill": [theirs.as_tuple(), exchange.sign(MAKER, theirs), WAD],
+        "market.fill_batch": [[(theirs.as_tuple(), exchange.sign(MAKER, theirs), WAD)] * 2],
+        "market.cancel": [own.as_tuple()],
+        "market.cancel_all": [1],
         "vault.deposit": [WAD, me],
         "vault.mint": [10**24, me],
         "vault.requestRedeem": [10**20, me, me],
@@ -263,7 +265,7 @@ def set_up(hostile: str) -> Stage:
         "vault.redeem": [10**20, me, me],
         "vault.cover": [1, 0],
     }
-    rooms = {"market": market, "book": book, "vault": vault}
+    rooms = {"market": market, "vault": vault}
     for name, values in arguments.items():
         contract = rooms[name.split(".")[0]]
         stage.calls[name] = (contract, contract.interface.calldata(name.split(".")[1], values))
@@ -279,7 +281,7 @@ LOCKED_CALLS = [name for name in CALLS if name not in UNSETTLED]
 
 
 def test_every_state_changing_function_is_tried() -> None:
-    rooms = (("market", "PerpetualMarket"), ("book", "OrderBook"), ("vault", "InsuranceVault"))
+    rooms = (("market", "PerpetualMarket"), ("vault", "InsuranceVault"))
     for prefix, contract in rooms:
         abi = compile_contract(contract)[0]._abi
         names = {e["name"] for e in abi if e["type"] == "function" and e["stateMutability"] == "nonpayable"}
@@ -311,37 +313,72 @@ def test_a_reserved_call_is_refused_by_name(name: str, refuses: Callable[[str], 
 
 
 class TestTradingLogic:
-    """The code of trades and liquidations, called where it stands: it has no market to ask, so it does nothing."""
+    """The code of trades, liquidations and modes, called where it stands: it works on its own storage, where nothing
+    is, whatever the caller may do in the market."""
 
-    @pytest.mark.parametrize("name", ["market.trade", "market.liquidate"])
-    def test_called_directly_does_nothing(
-        self, name: str, state: Callable[[Exchange], Any], refuses: Callable[[str], Any]
-    ) -> None:
+    #: Why it refuses the maker, and why the attacker, who is the guardian and the maker of the order to cancel.
+    REFUSALS: ClassVar[dict[str, tuple[str | None, str | None]]] = {
+        "market.fill": ("order: self-fill", "order: invalid signature"),
+        "market.fill_batch": ("order: self-fill", "order: invalid signature"),
+        "market.cancel": ("order: caller is not the maker", None),
+        "market.cancel_all": (None, None),
+        "market.liquidate": ("", ""),  # it has no way to settle
+        "market.set_reduce_only": ("mode: only the guardian", None),
+        "market.wind_down": (None, "mode: oracle grace"),  # there is no oracle to ask, so it is reported at once
+    }
+
+    @pytest.mark.parametrize("name", REFUSALS)
+    def test_called_directly_does_nothing(self, name: str, state: Callable[..., Any]) -> None:
         stage = set_up("token")
         trading = stage.exchange.addresses.trading
-        before = state(stage.exchange)
+        own = Order(stage.attacker.address, True, 10 * WAD, MARK, expiry=stage.own_expiry)
+        before = state(stage.exchange, own)
         payload = stage.calls[name][1]
-        with refuses(""):
-            stage.chain._run(stage.chain.address(MAKER), trading, payload, modifying=True)
-        with refuses(""):
-            stage.chain.transact(stage.attacker, "strike", trading, payload, sender=0)
-        assert state(stage.exchange) == before
+        for number, refusal in enumerate(self.REFUSALS[name]):
+            with nullcontext() if refusal is None else pytest.raises(Reverted) as caught:
+                if number == 0:
+                    stage.chain._run(stage.chain.address(MAKER), trading, payload, modifying=True)
+                else:
+                    stage.chain.transact(stage.attacker, "strike", trading, payload, sender=0)
+            assert (caught.value.reason if caught else None) == refusal
+        assert state(stage.exchange, own) == before
+
+    def test_trades_nothing_even_by_orders_signed_for_it(
+        self, state: Callable[[Exchange], Any], refuses: Callable[[str], Any]
+    ) -> None:
+        """It would have to settle first, and has no way to."""
+        stage = set_up("token")
+        exchange = stage.exchange
+        before = state(exchange)
+        for price in (MARK, 0):
+            order = exchange.order(MAKER, True, WAD, price)
+            signature = order.sign(stage.chain.key(MAKER), exchange.addresses.trading, stage.chain.chain_id)
+            logic = stage.chain.at("TradingLogic", exchange.addresses.trading)
+            with refuses(""):
+                stage.chain.transact(logic, "fill", order.as_tuple(), signature, WAD, sender=TAKER)
+            with refuses(""):
+                stage.chain.transact(logic, "fill_batch", [(order.as_tuple(), signature, WAD)], sender=TAKER)
+            with refuses("order: invalid signature"):
+                exchange.take(TAKER, order, signature, WAD)
+        assert state(exchange) == before
 
     def test_has_nothing_else_to_call(self) -> None:
         abi = compile_contract("TradingLogic")[0]._abi
-        assert {e["name"] for e in abi if e["type"] == "function"} == {"trade", "liquidate"}
+        named = {name.split(".")[1] for name in self.REFUSALS}
+        assert {e["name"] for e in abi if e["type"] == "function"} == named | {"terms_hash"}
 
-    def test_serves_a_second_market_as_well(self, state: Callable[[Exchange], Any]) -> None:
-        """Two markets with one trading logic: what happens in one is nothing to the other."""
+    def test_serves_a_second_market_as_well(
+        self, state: Callable[[Exchange], Any], refuses: Callable[[str], Any]
+    ) -> None:
+        """Two markets with the same feed, parameters and trading logic: what happens in one is nothing to the other."""
         chain = RevmChain()
         first = Exchange.deploy(chain, MARK)
-        address = chain.next_address(0, skip=2)
-        vault = chain.deploy("InsuranceVault", first.addresses.token, address, *VaultParameters().as_tuple())
-        book = chain.deploy("OrderBook", address)
-        contracts = (first.addresses.token, first.addresses.feed, vault.address, book.address, first.addresses.trading)
-        market = chain.deploy("PerpetualMarket", *contracts, MarketParameters(fee_rate=0).as_tuple())
-        others = {"vault": vault.address, "order_book": book.address, "market": market.address}
-        second = Exchange(chain, replace(first.addresses, **others), 18)
+        vault = chain.deploy(
+            "InsuranceVault", first.addresses.token, chain.next_address(0, skip=1), *VaultParameters().as_tuple()
+        )
+        contracts = (first.addresses.token, first.addresses.feed, vault.address, first.addresses.trading)
+        market = chain.deploy("PerpetualMarket", *contracts, MarketParameters().as_tuple())
+        second = Exchange(chain, replace(first.addresses, vault=vault.address, market=market.address), 18)
         for exchange in (first, second):
             for trader in (MAKER, TAKER):
                 exchange.fund(trader)
@@ -354,6 +391,11 @@ class TestTradingLogic:
         first.trade(MAKER, TAKER, False, 2 * WAD, MARK)
         assert (first.account(MAKER).side, first.account(MAKER).shares) == (1, 2 * WAD)
         assert state(second) == second_before
+        # The code is the same, the name under which an order is signed is not.
+        order = first.order(MAKER, True, WAD, MARK)
+        with refuses("order: invalid signature"):
+            second.take(TAKER, order, first.sign(MAKER, order), WAD)
+        first.take(TAKER, order, first.sign(MAKER, order), WAD)
 
 
 # ---------------------------------------------------------------------------------------------- from inside the token
@@ -395,7 +437,7 @@ def depositor_requests(stage: Stage) -> None:
 
 
 def fill_after_a_fall(stage: Stage) -> None:
-    """The order book is at work: it fills, the market settles, and the vault pays for a deficit."""
+    """A settlement that pays for a deficit, and a fill after it."""
     stage.exchange.trade(MAKER, TAKER, True, WAD, 850 * WAD)
     assert stage.chain.call(stage.exchange.vault, "window_drawn") > 0
 
@@ -441,6 +483,7 @@ IN_THE_MARKET: list[tuple[Act, Act]] = [
     (nothing, user_withdraws),
     (prepare_deficit, deficit_is_covered),
     (prepare_fees, depositor_leaves_with_what_is_owed),
+    (prepare_deficit, fill_after_a_fall),
     (prepare_victim_of_a_fall, liquidation_after_a_fall),
     (prepare_dead_oracle, user_deposits),
     (prepare_dead_oracle, user_withdraws),
@@ -474,20 +517,6 @@ def test_a_token_gets_nowhere_while_the_market_is_at_work(
     stage.arm(*LOCKED_CALLS)
     attacked, tried, succeeded = outcome(stage, act, state)
     assert (tried, succeeded) == (len(LOCKED_CALLS), 0)
-    assert attacked == undisturbed
-
-
-def test_a_token_gets_nowhere_while_the_order_book_is_at_work(state: Callable[[Exchange], Any]) -> None:
-    """Not even to cancel: what is being filled must not change meanwhile."""
-    names = [name for name in CALLS if name != "vault.cancel_redeem_request"]
-    outcomes = []
-    for armed in ([], names):
-        stage = set_up("token")
-        prepare_deficit(stage)
-        stage.arm(*armed)
-        outcomes.append(outcome(stage, fill_after_a_fall, state))
-    (undisturbed, _, _), (attacked, tried, succeeded) = outcomes
-    assert (tried, succeeded) == (len(names), 0)
     assert attacked == undisturbed
 
 
@@ -587,35 +616,61 @@ def test_nor_through_a_lens(view: str) -> None:
     assert exchange.mark == 900 * WAD
 
 
-def test_nobody_reads_an_order_book_at_work() -> None:
-    """What is being filled is not yet counted as filled when its maker is asked for a signature."""
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("view", [*VIEWS, "filled", "min_nonce"])
+def test_a_maker_who_is_asked_reads_none_of_it(view: str, batch: bool) -> None:
+    """It is asked within the market's lock, before what it signed is counted as filled; so it would sign by numbers
+    that are about to change."""
     stage = set_up("maker")
     exchange = stage.exchange
     order = Order(stage.attacker.address, True, 10 * WAD, MARK, expiry=stage.chain.now + 100)
-    digest = stage.chain.call(exchange.order_book, "hash_order", order.as_tuple())
-    stage.calls["view"] = (exchange.order_book, exchange.order_book.interface.calldata("filled", [digest]))
+    digest = exchange.digest(order)
+    arguments = {**VIEWS, "filled": [digest], "min_nonce": [stage.attacker.address]}[view]
+    stage.calls["view"] = (exchange.market, exchange.market.interface.calldata(view, arguments))
     stage.strike_alone("view")
     stage.arm("view")
+    if batch:
+        exchange.take_batch(TAKER, [(order, b"", WAD // 2)] * 2)
+    else:
+        exchange.take(TAKER, order, b"", WAD)
+    assert stage.chain.call(exchange.market, "filled", digest) == WAD
+
+
+@pytest.mark.parametrize("view", ["position", "mode"])
+def test_nor_does_the_maker_through_a_lens(view: str) -> None:
+    stage = set_up("maker")
+    exchange = stage.exchange
+    arguments = [exchange.market.address] + ([stage.chain.address(MAKER)] if view == "position" else [])
+    stage.calls["view"] = (exchange.lens, exchange.lens.interface.calldata(view, arguments))
+    stage.strike_alone("view")
+    stage.arm("view")
+    order = Order(stage.attacker.address, True, 10 * WAD, MARK, expiry=stage.chain.now + 100)
     exchange.take(TAKER, order, b"", WAD)
-    assert stage.chain.call(exchange.order_book, "filled", digest) == WAD
+    assert stage.chain.call(exchange.market, "account", stage.attacker.address)[2] == WAD
 
 
-@pytest.mark.parametrize("view", VIEWS)
-def test_a_maker_who_is_asked_reads_the_market_as_it_was(view: str) -> None:
-    """The order book asks before the market is entered: whatever a contract maker then reads is what anybody would have
-    read before the fill, settled or not."""
+#: What no call changes while it lasts; the totals are those before the settlement.
+OPEN_VIEWS = ("index_price", "parameters", "feed", "TRADING", "eip712Domain", "total_socialized", "total_adl_shortfall")
+
+
+@pytest.mark.parametrize("view", OPEN_VIEWS)
+def test_a_maker_who_is_asked_reads_what_anybody_reads_before_the_settlement(view: str) -> None:
+    """LOSER is bankrupt at 500, and there is more to pay than insurance may; but the order comes first."""
     stage = set_up("reader")
     exchange = stage.exchange
-    stage.exchange.trade(MAKER, TAKER, True, WAD, MARK)
-    stage.set_price(990 * WAD)
-    payload = exchange.market.interface.calldata(view, VIEWS[view])
+    exchange.deposit(LOSER, 300 * WAD)
+    exchange.trade(LOSER, TAKER, True, 5 * WAD, MARK)
+    stage.set_price(500 * WAD)
+    payload = exchange.market.interface.calldata(view, [])
+    assert exchange.totals == (0, 0)
     answer, _ = stage.chain._run(stage.chain.address(0), exchange.market.address, payload, modifying=False)
     stage.calls["view"] = (exchange.market, payload)
     stage.arm("view")
-    order = Order(stage.attacker.address, True, 10 * WAD, 990 * WAD, expiry=stage.chain.now + 100)
+    order = Order(stage.attacker.address, True, 10 * WAD, 500 * WAD, expiry=stage.chain.now + 100)
     stage.chain.transact(stage.attacker, "expect", keccak(answer), sender=0)
     exchange.take(TAKER, order, b"", WAD)
     assert stage.chain.call(exchange.market, "account", stage.attacker.address)[2] == WAD
+    assert exchange.totals[0] > 0
     # It would have noticed another answer.
     stage.chain.transact(stage.attacker, "expect", keccak(answer + b"."), sender=0)
     with pytest.raises(Reverted, match=r"^order: invalid signature$"):

@@ -42,8 +42,8 @@ def funded(exchange: Exchange, *traders: int) -> None:
 
 
 def filled(exchange: Exchange, order: Order) -> int:
-    digest = exchange.chain.call(exchange.order_book, "hash_order", order.as_tuple())
-    return int(exchange.chain.call(exchange.order_book, "filled", digest))
+    digest = exchange.digest(order)
+    return int(exchange.chain.call(exchange.market, "filled", digest))
 
 
 def outcome(exchange: Exchange, fills: Sequence[Fill]) -> tuple[Any, ...]:
@@ -179,7 +179,7 @@ class TestEqualsSingleFills:
         for log, (order, _, size), maker in zip(logs[2::3], fills, (MAKER, OTHER), strict=True):
             fee = size // WAD * WAD // 2  # half a dollar for a unit at 1000
             assert log.fields == {
-                "order_hash": made.chain.call(made.order_book, "hash_order", order.as_tuple()),
+                "order_hash": made.digest(order),
                 "maker": made.chain.address(maker),
                 "taker": made.chain.address(TAKER),
                 "is_long": order.is_long,
@@ -217,7 +217,7 @@ class TestSettlesOnce:
             signed(made, maker, bought * WAD, 1050 * WAD) for maker, bought in ((MAKER, 1), (OTHER, 2), (MAKER, -4))
         ]
         logs = made.take_batch(TAKER, fills).logs
-        assert names(logs) == ["Settled"] + ["AccountUpdated", "AccountUpdated", "Traded"] * 3
+        assert names(logs) == ["Moved"] + ["AccountUpdated", "AccountUpdated", "Traded"] * 3
         (receipt,) = receipts_in(logs)
         assert (receipt.mark_before, receipt.mark_after) == (MARK, 1050 * WAD)
         assert {log.fields["mark"] for log in logs if log.name == "Traded"} == {1050 * WAD}
@@ -249,7 +249,7 @@ class TestSettlesOnce:
         market.deposit(MAKER, RICH)
         market.trade(MAKER, TAKER, True, WAD, MARK)
         market.set_price(1010 * WAD)
-        assert names(market.trade_batch(TAKER, []).logs) == ["Settled"]
+        assert names(market.trade_batch(TAKER, []).logs) == ["Moved"]
         assert market.exchange.mark == 1010 * WAD
         assert market.trade_batch(STRANGER, []).logs == []
 
@@ -265,7 +265,7 @@ class TestSettlesOnce:
 
 class TestAllOrNone:
     def bad(self, made: Exchange, kind: str) -> Fill:
-        """A fill that is refused for one reason; by the order book or by the market."""
+        """A fill that is refused for one reason."""
         if kind == "order: invalid signature":
             order, _, size = signed(made, MAKER, WAD)
             return order, made.sign(OTHER, order), size
@@ -328,8 +328,8 @@ class TestAllOrNone:
         made.take_batch(TAKER, good)
         assert [filled(made, order) for order, _, _ in good] == [size for _, _, size in good]
 
-    def test_the_order_book_looks_at_all_of_them_first(self, exchange: ExchangeFactory, refused: Refused) -> None:
-        """A forged signature at the end is refused before the market refuses the price at the beginning."""
+    def test_all_signatures_are_looked_at_first(self, exchange: ExchangeFactory, refused: Refused) -> None:
+        """A forged signature at the end is refused before the price at the beginning."""
         made = exchange()
         funded(made)
         order, _, size = signed(made, OTHER, WAD)
@@ -455,7 +455,7 @@ class TestMakers:
         order, other = (
             Order(contract.address, True, size * WAD, MARK, expiry=made.chain.now + 3600, salt=7) for size in (3, 4)
         )
-        digest = made.chain.call(made.order_book, "hash_order", order.as_tuple())
+        digest = made.digest(order)
         made.chain.transact(contract, "accept", digest, sender=OTHER)
         fills = [(order, b"yes", WAD), plain, (order, b"yes", 2 * WAD)]
         with refused(made, "order: invalid signature", order, plain[0], other):
@@ -464,14 +464,16 @@ class TestMakers:
         assert filled(made, order) == 3 * WAD
         assert held(made, TAKER) == -4 * WAD
 
-    def test_only_the_order_book_may_trade(self, exchange: ExchangeFactory, refused: Refused) -> None:
-        """Whoever calls the market itself would need nobody's consent."""
+    def test_nobody_trades_for_another(self, exchange: ExchangeFactory, refused: Refused) -> None:
+        """Whoever sends a fill is its taker; there is no function that names one, and none that needs no signature."""
         made = exchange()
         funded(made)
-        trade = (made.chain.address(MAKER), True, WAD, MARK, False, b"\0" * 32)
-        for trades in ([], [trade]):
-            with refused(made, "order: only the order book"):
-                made.chain.transact(made.market, "trade", made.chain.address(TAKER), trades, sender=TAKER)
+        functions = {entry["name"] for entry in made.market.interface._abi if entry["type"] == "function"}
+        assert {"fill", "fill_batch"} <= functions
+        assert not {"trade", "trade_batch"} & functions
+        order, _, size = signed(made, MAKER, WAD)
+        with refused(made, "order: invalid signature", order):
+            made.take(TAKER, order, made.sign(TAKER, order), size)
 
 
 CONTRACT_MAKER = """

@@ -180,7 +180,11 @@ class TestIndexPrice:
 
 class TestCore:
     def test_of_a_new_market(self, exchange: ExchangeFactory) -> None:
-        assert exchange(mark=MARK + 3).core == CoreState(MARK + 3, 0, 0, 0, 0, 0, 0, 0)
+        """Its clock stands at the second of its deployment."""
+        chain = RevmChain()
+        core = Exchange.deploy(chain, MARK + 3).core
+        deployed = chain.now - 1  # the lens comes after the market
+        assert core == CoreState(MARK + 3, 0, 0, 0, 0, deployed, 0, 0)
 
     def test_says_what_the_other_views_say(self, twin: TwinFactory) -> None:
         market = twin()

@@ -17,6 +17,7 @@ from prorata.boa_chain import BoaChain
 from prorata.chain import Log
 from prorata.embedded import EmbeddedContract
 from prorata.exchange import Exchange
+from prorata.ledger import place_of
 from prorata.parameters import MarketParameters
 
 WAD, UNIT = 10**18, 10**36
@@ -54,13 +55,20 @@ def store(owner: address, collateral: uint256, side: uint256, shares: uint256, l
     new.collateral = collateral
     new.side = side
     new.shares = shares
-    sides._store(accounts._store(owner, old, new, level, state))
+    self._file(owner, old, new, level, state)
 
 @external
 def touch(owner: address):
     state: sides.State = sides._load()
     held: accounts.Account = accounts._load(owner, state)
-    sides._store(accounts._store(owner, held, held, held.filing.level, state))
+    self._file(owner, held, held, held.filing.level, state)
+
+@internal
+def _file(owner: address, old: accounts.Account, new: accounts.Account, level: uint256, before: sides.State):
+    state: sides.State = before
+    edge: int256 = accounts._store(owner, old, new, level, state.core.epoch, state.sides[new.side].index)
+    state.sides[new.side].top = max(state.sides[new.side].top, edge)
+    sides._store(state)
 
 @external
 def set_index(side: uint256, index: int256):
@@ -91,9 +99,28 @@ def bucket(epoch: uint256, side: uint256, level: uint256, number: int256) -> pac
 @external
 @pure
 def trade(
-    account: accounts.Account, is_long: bool, size: uint256, min_notional: uint256, state: sides.State
+    account: accounts.Account, is_long: bool, size: uint256, min_notional: uint256, scales: uint256[2], mark: uint256
 ) -> accounts.Account:
-    return accounts._trade(account, is_long, size, min_notional, state)
+    return accounts._trade(account, is_long, size, min_notional, scales, mark)
+
+@external
+@view
+def min_nonce(owner: address) -> uint256:
+    return accounts._min_nonce(owner)
+
+@external
+def set_min_nonce(owner: address, min_nonce: uint256):
+    accounts._set_min_nonce(owner, min_nonce)
+
+@external
+@view
+def words(owner: address) -> (uint256, uint256):
+    return accounts._positions[owner], accounts._anchors[owner]
+
+@external
+@view
+def state_for(owner: address) -> sides.State:
+    return accounts._state_for(owner)
 """
 
 
@@ -232,13 +259,12 @@ class TestPosition:
         assert dict(log.fields) == {
             "account": ledger.chain.address(TRADER),
             "collateral": 100 * LOT,
-            "side": SHORT,
             "shares": 10 * LOT,
-            "level": LEVEL,
-            "bucket": bucket,
+            "bucket_id": log.fields["bucket_id"],
         }
+        assert place_of(log.fields["bucket_id"]) == (0, (SHORT, LEVEL, bucket))
         (log,) = ledger.store(5)
-        assert [log.fields[name] for name in ("collateral", "side", "shares", "level", "bucket")] == [5, 0, 0, 0, 0]
+        assert [log.fields[name] for name in ("collateral", "shares", "bucket_id")] == [5, 0, 0]
 
     def test_raises_the_top_of_its_own_side(self, ledger: Ledger) -> None:
         ledger.store(100 * LOT, LONG, 10 * LOT)
@@ -402,6 +428,132 @@ class TestEpochOver:
         assert ledger.load()[:3] == (100 * LOT, LONG, 5 * LOT)
 
 
+class TestMinNonce:
+    """It shares a word with the position and lives longer than any of them."""
+
+    NONCE = 2**64 - 2
+
+    def nonce(self, ledger: Ledger, owner: int = TRADER) -> int:
+        return int(ledger.read("min_nonce", ledger.chain.address(owner)))
+
+    def set(self, ledger: Ledger, min_nonce: int = NONCE, owner: int = TRADER) -> None:
+        ledger.send("set_min_nonce", ledger.chain.address(owner), min_nonce)
+
+    def test_begins_at_zero_and_is_the_owner_s_alone(self, ledger: Ledger) -> None:
+        assert self.nonce(ledger) == 0
+        self.set(ledger, 7, OTHER)
+        assert (self.nonce(ledger), self.nonce(ledger, OTHER)) == (0, 7)
+
+    def test_fits_64_bits(self, ledger: Ledger, refuses: Callable[[str], Any]) -> None:
+        self.set(ledger, 2**64 - 1)
+        assert self.nonce(ledger) == 2**64 - 1
+        for beyond in (2**64, 2**128, 2**256 - 1):
+            with refuses("packing: out of range"):
+                self.set(ledger, beyond)
+
+    def test_of_a_stranger_is_no_account(self, ledger: Ledger) -> None:
+        self.set(ledger)
+        assert ledger.load() == FLAT
+
+    @pytest.mark.parametrize("side", [LONG, SHORT])
+    def test_changes_nothing_of_a_position(self, ledger: Ledger, side: int) -> None:
+        ledger.store(100 * LOT, side, 10 * LOT)
+        before = ledger.load()
+        self.set(ledger)
+        assert ledger.load() == before
+        assert ledger.bucket(before) == (10 * LOT, before.filing[2], 0)
+
+    def test_outlives_every_move(self, ledger: Ledger) -> None:
+        """Collateral alone, opened, increased, turned over, moved to another level, closed, and opened again."""
+        self.set(ledger)
+        for collateral, side, shares, level in (
+            (5, LONG, 0, LEVEL),
+            (100 * LOT, LONG, 10 * LOT, LEVEL),
+            (100 * LOT, LONG, 20 * LOT, LEVEL),
+            (100 * LOT, SHORT, 20 * LOT, LEVEL),
+            (200 * LOT, SHORT, 20 * LOT, LEVEL - 3),
+            (200 * LOT, SHORT, 0, LEVEL),
+            (0, LONG, 0, LEVEL),
+            (100 * LOT, LONG, 10 * LOT, LEVEL),
+        ):
+            ledger.store(collateral, side, shares, level=level)
+            assert self.nonce(ledger) == self.NONCE
+            assert ledger.load()[:3] == (collateral, side if shares else 0, shares)
+
+    def test_outlives_its_bucket(self, ledger: Ledger) -> None:
+        self.set(ledger)
+        ledger.store(100 * LOT, LONG, 10 * LOT)
+        ledger.send("close", LONG, -(2**157))
+        assert (ledger.load(), self.nonce(ledger)) == (FLAT, self.NONCE)
+        # Raised while the position is over but nobody has written that down.
+        self.set(ledger, self.NONCE + 1)
+        assert (ledger.load(), self.nonce(ledger)) == (FLAT, self.NONCE + 1)
+        ledger.store(3)
+        assert (ledger.load(), self.nonce(ledger)) == (FLAT._replace(collateral=3), self.NONCE + 1)
+        ledger.store(100 * LOT, LONG, 10 * LOT)
+        assert (ledger.load()[:3], self.nonce(ledger)) == ((100 * LOT, LONG, 10 * LOT), self.NONCE + 1)
+
+    def test_outlives_the_epoch(self, ledger: Ledger) -> None:
+        self.set(ledger)
+        ledger.store(100 * LOT, SHORT, 10 * LOT)
+        ledger.send("end_epoch")
+        assert (ledger.load(), self.nonce(ledger)) == (FLAT._replace(collateral=100 * LOT), self.NONCE)
+        self.set(ledger, self.NONCE + 1)
+        assert ledger.load() == FLAT._replace(collateral=100 * LOT)
+        ledger.store(7)
+        assert (ledger.load(), self.nonce(ledger)) == (FLAT._replace(collateral=7), self.NONCE + 1)
+
+
+class TestFlatWord:
+    """What a closed position leaves behind in its word is remembered, and means nothing."""
+
+    @pytest.mark.parametrize("side", [LONG, SHORT])
+    def test_keeps_all_but_the_shares(self, ledger: Ledger, side: int) -> None:
+        ledger.store(100 * LOT, side, 10 * LOT)
+        word, _ = ledger.read("words", ledger.chain.address(TRADER))
+        ledger.store(40 * LOT, side, 0)
+        flat, anchor = ledger.read("words", ledger.chain.address(TRADER))
+        assert flat == word >> 112 << 112
+        assert anchor == 40 * LOT
+        assert ledger.load() == FLAT._replace(collateral=40 * LOT)
+
+    def test_a_generation_left_behind_closes_nobody(self, ledger: Ledger) -> None:
+        """Its bucket is closed after it has left, and later its book is over: what it holds is collateral."""
+        ledger.store(100 * LOT, LONG, 10 * LOT)
+        ledger.store(40 * LOT, LONG, 0)
+        ledger.store(100 * LOT, LONG, 10 * LOT, owner=OTHER)
+        ledger.send("close", LONG, -(2**157))
+        assert ledger.load() == FLAT._replace(collateral=40 * LOT)
+        ledger.send("end_epoch")
+        ledger.send("set_index", LONG, -5 * UNIT)
+        assert ledger.load() == FLAT._replace(collateral=40 * LOT)
+
+    def test_the_next_position_is_filed_as_if_it_were_the_first(self, ledger: Ledger) -> None:
+        """Whatever side, level, epoch and generation the last one had."""
+        ledger.store(100 * LOT, LONG, 10 * LOT, owner=OTHER)
+        ledger.send("close", LONG, -(2**157))
+        ledger.store(100 * LOT, LONG, 10 * LOT)  # generation 1
+        ledger.store(40 * LOT, LONG, 0)
+        ledger.send("end_epoch")
+        ledger.store(200 * LOT, SHORT, 10 * LOT, level=LEVEL - 2)
+        ledger.store(200 * LOT, SHORT, 10 * LOT, owner=OTHER + 1, level=LEVEL - 2)
+        words = [ledger.read("words", ledger.chain.address(owner)) for owner in (TRADER, OTHER + 1)]
+        assert words[0] == words[1]
+        assert ledger.load() == ledger.load(OTHER + 1)
+
+    def test_needs_no_state_to_be_loaded(self, ledger: Ledger) -> None:
+        """Unlike one whose shares are still written down, even if its bucket is closed."""
+        nothing = ((0,) * 8, ((0,) * 4, (0,) * 4))
+        owner = ledger.chain.address(TRADER)
+        assert ledger.read("state_for", owner) == nothing
+        ledger.store(100 * LOT, LONG, 10 * LOT)
+        assert ledger.read("state_for", owner)[0][0] == 10**20
+        ledger.send("close", LONG, -(2**157))
+        assert ledger.read("state_for", owner)[0][0] == 10**20
+        ledger.store(40 * LOT)
+        assert ledger.read("state_for", owner) == nothing
+
+
 # --------------------------------------------------------------------------------------------------------------- trade
 
 MARK = 50 * WAD
@@ -417,9 +569,8 @@ def trade(deployed: Ledger) -> Callable[..., tuple[int, int]]:
     def traded(
         side: int, shares: int, is_long: bool, size: int, scales: tuple[int, int] = (WAD, WAD), mark: int = MARK
     ) -> tuple[int, int]:
-        state = (mark, *[0] * 7), ((0, scales[LONG], 0, 0), (0, scales[SHORT], 0, 0))
         account = Account(77, side, shares, (116, -5, 3))
-        after = Account(*deployed.read("trade", account, is_long, size, MIN_NOTIONAL, state))
+        after = Account(*deployed.read("trade", account, is_long, size, MIN_NOTIONAL, scales, mark))
         assert (after.collateral, after.filing) == (account.collateral, account.filing)
         return after.side, after.shares
 

@@ -49,6 +49,11 @@ def power(x: uint256, n: uint256) -> uint256:
 
 @external
 @pure
+def log2(x: uint256) -> uint256:
+    return fixed_point._log2(x)
+
+@external
+@pure
 def units() -> (uint256, uint256):
     return fixed_point.WAD, fixed_point.INDEX_UNIT
 """
@@ -235,3 +240,21 @@ class TestPower:
     @given(x=st.integers(0, UNIT), n=st.integers(0, 10**6))
     def test_never_grows_with_time(self, read: Callable[..., Any], x: int, n: int) -> None:
         assert read("power", x, n + 1) <= read("power", x, n) <= UNIT
+
+
+class TestLog2:
+    @pytest.mark.parametrize("power", range(256))
+    def test_of_a_power_of_two_and_its_neighbours(self, read: Callable[..., Any], power: int) -> None:
+        assert read("log2", 2**power) == power
+        assert read("log2", 2 ** (power + 1) - 1) == power
+        if power:
+            assert read("log2", 2**power + 1) == power
+            assert read("log2", 2**power - 1) == power - 1
+
+    @FULL
+    @given(bits=st.integers(1, 256), data=st.data())
+    def test_is_the_highest_bit(self, read: Callable[..., Any], bits: int, data: st.DataObject) -> None:
+        """Of numbers of every length, whatever stands below."""
+        x = data.draw(st.integers(2 ** (bits - 1), 2**bits - 1))
+        assert read("log2", x) == bits - 1
+        assert 2 ** read("log2", x) <= x < 2 ** (read("log2", x) + 1)

@@ -31,7 +31,6 @@ from interfaces import IOrderBook
 from modules import orders
 
 initializes: orders
-exports: orders.min_nonce
 
 taken: public(bytes32)
 
@@ -50,16 +49,12 @@ def filled(order_hash: bytes32) -> uint256:
     return orders._filled[order_hash]
 
 @external
-def take(order: IOrderBook.Order, signature: Bytes[65], size: uint256):
-    self.taken = orders._take(order, signature, size, msg.sender)
+def take(order: IOrderBook.Order, signature: Bytes[65], size: uint256, min_nonce: uint256):
+    self.taken = orders._take(order, signature, size, msg.sender, min_nonce)
 
 @external
 def cancel(order: IOrderBook.Order):
     orders._cancel(order, msg.sender)
-
-@external
-def cancel_all(min_nonce: uint256):
-    orders._cancel_all(min_nonce, msg.sender)
 """
 
 #: A contract maker. It approves one digest; `ANSWER` is what it says then.
@@ -126,16 +121,20 @@ class Desk:
     def filled(self, order: Order) -> int:
         return int(self.chain.call(self.contract, "filled", self.hash(order)))
 
-    def take(self, order: Order, size: int = SIZE, taker: int = TAKER, signature: bytes | None = None) -> None:
-        """Fill an order, signed by its maker unless a signature is given."""
+    def take(
+        self,
+        order: Order,
+        size: int = SIZE,
+        taker: int = TAKER,
+        signature: bytes | None = None,
+        min_nonce: int = 0,
+    ) -> None:
+        """Fill an order, signed by its maker unless a signature is given, whose orders under `min_nonce` are void."""
         signature = self.sign(order) if signature is None else signature
-        self.chain.transact(self.contract, "take", order.as_tuple(), signature, size, sender=taker)
+        self.chain.transact(self.contract, "take", order.as_tuple(), signature, size, min_nonce, sender=taker)
 
     def cancel(self, order: Order, sender: int = MAKER) -> Transaction:
         return self.chain.transact(self.contract, "cancel", order.as_tuple(), sender=sender)
-
-    def cancel_all(self, min_nonce: int, sender: int = MAKER) -> Transaction:
-        return self.chain.transact(self.contract, "cancel_all", min_nonce, sender=sender)
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +146,12 @@ def deployed(chain: BoaChain) -> Desk:
 def desk(chain: BoaChain, deployed: Desk) -> Iterator[Desk]:
     with chain.anchor():
         yield deployed
+
+
+def twin_of(signature: bytes) -> bytes:
+    """The other signature of 65 bytes that recovers to the same key: minus s, other parity."""
+    s = SECP256K1_ORDER - int.from_bytes(signature[32:64], "big")
+    return signature[:32] + s.to_bytes(32, "big") + bytes([27 + 28 - signature[64]])
 
 
 def eip712_digest(order: Order, market: str, chain_id: int) -> bytes:
@@ -251,14 +256,50 @@ class TestSignature:
         with refuses("order: over-filled"):
             desk.take(order, size=1, signature=signature)
 
-    def test_its_twin_with_the_other_s_is_refused(self, desk: Desk) -> None:
+    @pytest.mark.parametrize("twin_first", [True, False])
+    def test_so_does_its_twin_with_the_other_s(self, desk: Desk, refuses: Refuses, twin_first: bool) -> None:
+        """Who has one of the two has the other: neither buys what the first has bought."""
         order = desk.order()
         signature = desk.sign(order)
-        s = SECP256K1_ORDER - int.from_bytes(signature[32:64], "big")
-        twin = signature[:32] + s.to_bytes(32, "big") + bytes([27 + 28 - signature[64]])
+        twin = twin_of(signature)
         assert Account.recover_message(order.message(desk.contract.address, 1), signature=twin) == order.maker
+        first, second = (twin, signature) if twin_first else (signature, twin)
+        desk.take(order, signature=first)
+        assert desk.filled(order) == SIZE
+        for again in (first, second):
+            with refuses("order: over-filled"):
+                desk.take(order, size=1, signature=again)
+
+    @pytest.mark.parametrize("twin_first", [True, False])
+    def test_nor_does_the_twin_fill_what_is_cancelled(self, desk: Desk, refuses: Refuses, twin_first: bool) -> None:
+        order = desk.order()
+        first, second = (twin_of(desk.sign(order)), desk.sign(order))[:: 1 if twin_first else -1]
+        desk.take(order, size=1, signature=first)
+        desk.cancel(order)
+        for signature in (first, second):
+            with refuses("order: cancelled"):
+                desk.take(order, size=1, signature=signature)
+
+    def test_a_twin_is_of_nobody_else(self, desk: Desk, refuses: Refuses) -> None:
+        """Of another signer or another order the second form is refused like the first; by the checker, for its s."""
+        order = desk.order()
+        for signature in (twin_of(desk.sign(order, signer=OTHER)), twin_of(desk.sign(desk.order(salt=1)))):
+            with refuses("ecdsa: invalid signature `s` value"):
+                desk.take(order, signature=signature)
+
+    @pytest.mark.parametrize("length", [1, 32, 63, 64])
+    def test_cut_short(self, desk: Desk, length: int) -> None:
+        """A key's signature has all its bytes, or is in the compact form, which this is not."""
+        order = desk.order()
         with pytest.raises(Reverted):
-            desk.take(order, signature=twin)
+            desk.take(order, signature=desk.sign(order)[:length])
+        assert desk.filled(order) == 0
+
+    @pytest.mark.parametrize("v", [0, 1, 26, 29, 255])
+    def test_with_an_impossible_v(self, desk: Desk, refuses: Refuses, v: int) -> None:
+        order = desk.order()
+        with refuses("ecdsa: invalid signature"):
+            desk.take(order, signature=desk.sign(order)[:64] + bytes([v]))
 
     @pytest.mark.parametrize("signature", [b"", b"\x01", bytes(64), bytes(65), b"\xff" * 65])
     def test_garbage(self, desk: Desk, signature: bytes) -> None:
@@ -319,6 +360,14 @@ class TestContractMaker:
         order = self.approved(desk, source, b"s")
         with refuses("order: invalid signature"):
             desk.take(order, signature=b"s")
+
+    def test_that_approves_what_is_a_signature_of_another(self, desk: Desk) -> None:
+        """65 bytes that recover to some key: not the maker's, so the contract is asked all the same."""
+        plain = desk.order()
+        signature = desk.sign(plain)
+        order = self.approved(desk, HONEST_WALLET, signature)
+        desk.take(order, signature=signature)
+        assert desk.filled(order) == SIZE
 
     def test_an_owner_s_signature_is_not_the_contract_s(self, desk: Desk, refuses: Refuses) -> None:
         order = self.approved(desk, HONEST_WALLET, b"s")
@@ -383,6 +432,14 @@ class TestTerms:
         with refuses("order: over-filled"):
             desk.take(order, size=2**256 - 1)
 
+    @pytest.mark.parametrize("min_nonce", [1, 5, 2**64 - 1])
+    def test_not_below_the_maker_s_nonce(self, desk: Desk, refuses: Refuses, min_nonce: int) -> None:
+        for nonce in {0, min_nonce - 1}:
+            with refuses("order: nonce too low"):
+                desk.take(desk.order(nonce=nonce), min_nonce=min_nonce)
+        for nonce in (min_nonce, min_nonce + 1, 2**256 - 1):
+            desk.take(desk.order(nonce=nonce), min_nonce=min_nonce)
+
 
 class TestCancel:
     def test_one(self, desk: Desk, refuses: Refuses) -> None:
@@ -422,28 +479,3 @@ class TestCancel:
         with refuses("order: caller is not the maker"):
             desk.cancel(order, sender=sender)
         desk.take(order)
-
-    def test_all_below_a_nonce(self, desk: Desk, refuses: Refuses) -> None:
-        orders = {nonce: desk.order(nonce=nonce) for nonce in (0, 4, 5, 2**256 - 1)}
-        log = desk.cancel_all(5).logs[0]
-        assert (log.name, dict(log.fields)) == ("NonceRaised", {"maker": desk.chain.address(MAKER), "min_nonce": 5})
-        assert desk.chain.call(desk.contract, "min_nonce", desk.chain.address(MAKER)) == 5
-        for nonce in (0, 4):
-            with refuses("order: nonce too low"):
-                desk.take(orders[nonce])
-        for nonce in (5, 2**256 - 1):
-            desk.take(orders[nonce])
-
-    def test_a_nonce_only_rises(self, desk: Desk, refuses: Refuses) -> None:
-        with refuses("order: nonce too low"):
-            desk.cancel_all(0)
-        desk.cancel_all(5)
-        for nonce in (4, 5):
-            with refuses("order: nonce too low"):
-                desk.cancel_all(nonce)
-        desk.cancel_all(6)
-
-    def test_a_nonce_is_its_owner_s_alone(self, desk: Desk) -> None:
-        desk.cancel_all(5, sender=OTHER)
-        desk.take(desk.order(nonce=0))
-        assert desk.chain.call(desk.contract, "min_nonce", desk.chain.address(MAKER)) == 0

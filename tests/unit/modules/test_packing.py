@@ -119,6 +119,31 @@ def unpack_position(word: uint256) -> packing.Position:
 
 @external
 @pure
+def has_shares(word: uint256) -> bool:
+    return packing._has_shares(word)
+
+@external
+@pure
+def min_nonce(word: uint256) -> uint256:
+    return packing._min_nonce(word)
+
+@external
+@pure
+def without_shares(word: uint256) -> uint256:
+    return packing._without_shares(word)
+
+@external
+@pure
+def unpack_top(reach: uint256) -> int256:
+    return packing._unpack_top(reach)
+
+@external
+@pure
+def next_generation(bucket: uint256) -> uint256:
+    return packing._next_generation(bucket)
+
+@external
+@pure
 def pack_anchor(anchor: packing.Anchor) -> uint256:
     return packing._pack_anchor(anchor)
 
@@ -196,8 +221,15 @@ LAYOUTS = {
         (0, 1, 2, 3),
     ),
     "position": (
-        [Field("shares", 112), Field("generation", 32), Field("epoch", 32), Field("level", 8), Field("side", 8)],
-        (0, 1, 2, 3, 4),
+        [
+            Field("shares", 112),
+            Field("generation", 32),
+            Field("epoch", 32),
+            Field("level", 8),
+            Field("side", 8),
+            Field("min_nonce", 64),
+        ],
+        (0, 1, 2, 3, 4, 5),
     ),
     "anchor": ([Field("amount", 128), Field("bucket", 128, signed=True)], (0, 1)),
     "bucket": ([Field("shares", 112), Field("debt", 112), Field("generation", 32)], (0, 1, 2)),
@@ -283,6 +315,40 @@ def test_a_premium_of_a_full_market_fits() -> None:
     assert premium.lowest <= -most and most <= premium.highest
 
 
+class TestPosition:
+    """What is asked of a position's word, or done to it, without unpacking it."""
+
+    @settings(max_examples=100, deadline=None)
+    @given(data=st.data())
+    def test_agrees_with_the_unpacked(self, read: Callable[..., Any], data: st.DataObject) -> None:
+        fields, _ = LAYOUTS["position"]
+        shares, *others, min_nonce = (data.draw(field.values(), label=field.name) for field in fields)
+        word = expected_word(fields, [shares, *others, min_nonce])
+        assert read("has_shares", word) == (shares > 0)
+        assert read("min_nonce", word) == min_nonce
+        assert read("unpack_position", read("without_shares", word)) == (0, *others, min_nonce)
+
+
+class TestNextGeneration:
+    """A bucket that is closed: a word of its generation alone."""
+
+    @settings(max_examples=100, deadline=None)
+    @given(data=st.data())
+    def test_is_one_more_and_nothing_else(self, read: Callable[..., Any], data: st.DataObject) -> None:
+        fields, _ = LAYOUTS["bucket"]
+        *held, generation = (data.draw(field.values(), label=field.name) for field in fields)
+        generation = min(generation, 2**32 - 2)
+        word = read("next_generation", expected_word(fields, [*held, generation]))
+        assert word == expected_word(fields, [0, 0, generation + 1])
+
+    @pytest.mark.parametrize("held", [0, 2**224 - 1])
+    def test_there_is_none_after_the_last(
+        self, read: Callable[..., Any], refuses: Callable[..., Any], held: int
+    ) -> None:
+        with refuses(OUT_OF_RANGE):
+            read("next_generation", (2**32 - 1) * 2**224 + held)
+
+
 class TestSide:
     """A side is two words, and its top is coarse: units of 2**64, rounded up."""
 
@@ -294,6 +360,7 @@ class TestSide:
         assert exposure == expected_word(EXPOSURE, [shares, scale])
         assert reach == expected_word(REACH, [index, units])
         assert read("unpack_side", exposure, reach) == side
+        assert read("unpack_top", reach) == units * TOP_UNIT
 
     @settings(max_examples=150, deadline=None)
     @given(

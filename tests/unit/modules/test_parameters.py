@@ -99,9 +99,9 @@ BOUNDARIES: list[tuple[str, dict[str, int], dict[str, int]]] = [
     ("price band not in (0, 50 %]", {"price_band": WAD // 2}, {"price_band": WAD // 2 + 1}),
     ("minimum notional out of range", {"min_notional": 10**15}, {"min_notional": 10**15 - 1}),
     ("minimum notional out of range", {"min_notional": 2**96 - 1}, {"min_notional": 2**96}),
-    ("settlement budget out of range", {"max_buckets": 512}, {"max_buckets": 513}),
+    ("settlement budget out of range", {"max_buckets": 128}, {"max_buckets": 129}),
     ("settlement budget out of range", {"max_buckets": 1}, {"max_buckets": 0}),
-    ("settlement budget out of range", {"max_words": 1024}, {"max_words": 1025}),
+    ("settlement budget out of range", {"max_words": 320}, {"max_words": 321}),
     ("settlement budget out of range", {"max_words": 72}, {"max_words": 71}),
     ("price step not in (0, 50 %]", {"max_price_step": 1}, {"max_price_step": 0}),
     ("price step not in (0, 50 %]", {"max_price_step": WAD // 2}, {"max_price_step": WAD // 2 + 1}),
@@ -167,19 +167,18 @@ class TestDeployment:
         vault: VaultParameters | None = None,
         vault_market: str | None = None,
         vault_decimals: int | None = None,
-        book_market: str | None = None,
+        trading: MarketParameters | None = None,
     ) -> None:
-        """A market; a vault that insures `vault_market`, in a token of its own if `vault_decimals` is given; an order
-        book of `book_market`."""
+        """A market; a vault that insures `vault_market`, in a token of its own if `vault_decimals` is given; a
+        trading logic for `trading`."""
         vault = vault or VaultParameters()
         token = chain.deploy("MockToken", 18)
         feed = chain.deploy("MockAggregator", 18, 1000 * WAD)
-        trading = chain.deploy("TradingLogic")
+        logic = chain.deploy("TradingLogic", feed.address, (trading or parameters).as_tuple())
         asset = token if vault_decimals is None else chain.deploy("MockToken", vault_decimals)
-        market = chain.next_address(0, skip=2)
+        market = chain.next_address(0, skip=1)
         insurance = chain.deploy("InsuranceVault", asset.address, vault_market or market, *vault.as_tuple())
-        book = chain.deploy("OrderBook", book_market or market)
-        contracts = (token, feed, insurance, book, trading)
+        contracts = (token, feed, insurance, logic)
         chain.deploy("PerpetualMarket", *(contract.address for contract in contracts), parameters.as_tuple())
 
     def test_accepts_a_sound_market(self, chain: BoaChain) -> None:
@@ -202,9 +201,9 @@ class TestDeployment:
         with chain.anchor(), refuses("parameters: vault holds another token"):
             self.market(chain, vault_decimals=18)
 
-    def test_refuses_an_order_book_of_another_market(self, chain: BoaChain, refuses: Callable[[str], Any]) -> None:
-        with chain.anchor(), refuses("parameters: order book of another market"):
-            self.market(chain, book_market=chain.address(1))
+    def test_refuses_trading_logic_of_another_market(self, chain: BoaChain, refuses: Callable[[str], Any]) -> None:
+        with chain.anchor(), refuses("parameters: trading logic of another market"):
+            self.market(chain, trading=replace(SOUND, max_buckets=SOUND.max_buckets + 1))
 
     @pytest.mark.parametrize(("accepted", "refused"), [(1, 0), (WAD * 9 // 10, WAD * 9 // 10 + 1)])
     def test_draw_cap(self, chain: BoaChain, refuses: Callable[[str], Any], accepted: int, refused: int) -> None:

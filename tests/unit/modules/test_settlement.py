@@ -48,7 +48,7 @@ initializes: buckets
 initializes: settlement[buckets := buckets, sides := sides]
 exports: (settlement.total_socialized, settlement.total_adl_shortfall)
 
-done: public(settlement.Plan)
+done: public(settlement.Done)
 
 @deploy
 def __init__(mark: uint256):
@@ -274,7 +274,7 @@ class Market:
         before, plan = self.state, self.plan(step, **budget)
         transaction = self.send("move", self.terms(**budget), step)
         (receipt,) = receipts_in(transaction.logs)
-        assert Plan(*self.read("done")) == plan
+        assert self.read("done") == (plan.index_drop, plan.stopped, plan.buckets, plan.words)
         assert plan.mark == receipt.mark_after
         scale = (before.long, before.short)[step.loser].scale
         if step.direction == FUNDING:
@@ -500,7 +500,7 @@ class TestNobodyCloses:
         assert moved.after.short == replace(moved.before.short, index=dollars(5))
         assert (moved.after.mark, moved.after.owed, moved.after.epoch) == (95 * WAD, 0, 0)
         assert (moved.receipt.closed_size, moved.receipt.open_interest) == (0, 20 * LOT)
-        assert moved.events == ["Settled"]
+        assert moved.events == ["Moved"]
 
     def test_what_shorts_lose_longs_gain(self, three: Market) -> None:
         moved = three.price(107)
@@ -526,7 +526,7 @@ class TestNobodyCloses:
         moved = market.price(3)
         moved.states()
         assert (moved.after.mark, moved.after.owed) == (3 * WAD, 0)
-        assert moved.events == ["Settled"]
+        assert moved.events == ["Moved"]
 
     def test_the_gain_is_rounded_down(self, market: Market) -> None:
         market.send("open", LONG, LEVEL, 7, 10**6)
@@ -904,7 +904,7 @@ class TestEndOfAnEpoch:
         moved = market.price(90)
         moved.states(gross=100, surplus=5)
         fresh = SideState(0, WAD, 0, NO_TOP)
-        assert moved.after == State(90 * WAD, 1, 5 * LOT, fresh, fresh)
+        assert moved.after == State(90 * WAD, 1, 5 * LOT, fresh, fresh, moved.before.rest)
         assert market.read("final_index", 0, LONG) == -dollars(10)
         assert market.read("final_index", 0, SHORT) == dollars(10)
         assert moved.events == ["BucketClosed", "Settled", "EpochEnded"]
@@ -920,7 +920,7 @@ class TestEndOfAnEpoch:
         market.open(SHORT, (10, 1000))
         moved = market.price(90)
         assert (moved.after.epoch, moved.after.short.index) == (0, 0)
-        assert moved.events == ["Settled"]
+        assert moved.events == ["Moved"]
 
     @pytest.mark.parametrize(("scale", "epoch"), [(2 * MIN_SCALE, 0), (2 * MIN_SCALE - 1, 1)])
     def test_when_the_scale_would_fall_under_its_minimum(self, three: Market, scale: int, epoch: int) -> None:
@@ -992,6 +992,24 @@ class TestEvent:
         assert (receipt.mark_before, receipt.mark_after, receipt.index_price) == (100 * WAD, 80 * WAD, 80 * WAD)
         assert receipt.indices == (moved.after.long.index, moved.after.short.index) == (-dollars(20), dollars(15))
         assert receipt.scales == (moved.after.long.scale, moved.after.short.scale) == (WAD, WAD // 2)
+
+    def test_says_no_more_than_has_changed_if_nobody_is_closed(self, three: Market) -> None:
+        """The scales are as they were, and nothing is closed."""
+        moved = three.price(95)
+        receipt = moved.receipt
+        assert moved.events == ["Moved"]
+        assert (receipt.loser, receipt.funding) == (LONG, False)
+        assert (receipt.mark_before, receipt.mark_after, receipt.index_price) == (100 * WAD, 95 * WAD, 95 * WAD)
+        assert receipt.indices == (moved.after.long.index, moved.after.short.index) == (-dollars(5), dollars(5))
+        assert receipt.scales is None
+        assert (moved.after.long.scale, moved.after.short.scale) == (WAD, WAD)
+        assert (receipt.buckets_closed, receipt.closed_size, receipt.open_interest) == (0, 0, 20 * LOT)
+
+    def test_is_the_short_one_though_buckets_were_looked_for_and_none_found(self, three: Market) -> None:
+        """The side's top is only a bound: the thin long has left, the bound has not."""
+        three.set_state(long_top=-1 << 64)
+        assert three.plan(three.step(three.way(95))).scanned
+        assert three.price(95).events == ["Moved"]
 
     def test_planning_writes_nothing(self, three: Market) -> None:
         before = three.state
@@ -1128,10 +1146,11 @@ def test_a_move_is_what_visiting_every_account_gives(
         moved.states(gross=gross, deficit=deficit, covered=covered, surplus=surplus)
         assert indices[losing] == -dollars(distance)
         assert indices[1 - losing] == floor(gain * UNIT)
-        assert scales == tuple(WAD if side == losing else WAD * (lots - shut_lots) // lots for side in (LONG, SHORT))
+        left_over = [WAD if side == losing else WAD * (lots - shut_lots) // lots for side in (LONG, SHORT)]
+        assert scales == (tuple(left_over) if shut_lots else None)
         assert moved.receipt.closed_size == shut_lots * LOT
         assert moved.after.owed == (owed + surplus - covered + max(covered - owed, Fraction(0))) * LOT
-        assert moved.after.epoch == (shut_lots == lots or scales[1 - losing] < MIN_SCALE)
+        assert moved.after.epoch == (shut_lots == lots or left_over[1 - losing] < MIN_SCALE)
 
 
 # ------------------------------------------------------------------------------------------------------- regression

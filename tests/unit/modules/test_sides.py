@@ -93,8 +93,10 @@ def state(
     return (mark, epoch, owed, *rest), (long, short)
 
 
-def test_a_market_starts_empty_at_the_mark(read: Callable[..., Any]) -> None:
-    assert read("load") == state(MARK, 0, 0, FRESH, FRESH)
+def test_a_market_starts_empty_at_the_mark(chain: BoaChain, read: Callable[..., Any], deployed: Any) -> None:
+    """And its clock at the second in which it begins."""
+    assert deployed  # the one transaction of this chain so far
+    assert read("load") == state(MARK, 0, 0, FRESH, FRESH, (0, 0, chain.now, 0, 0))
 
 
 @settings(max_examples=60, deadline=None)
