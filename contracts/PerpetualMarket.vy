@@ -17,7 +17,6 @@ from .modules import accounts
 from .modules import breaker
 from .modules import buckets
 from .modules import errors
-from .modules import fixed_point
 from .modules import funding
 from .modules import index
 from .modules import margin

@@ -272,7 +272,7 @@ def _complete(
         level = buckets._level(PARAMETERS.bucket_width, seen.scale, mark)
         if party.reduced:
             margin._require_health(new.collateral, new.shares, party.old.collateral, party.old.shares)
-            level = min(level, party.old.filing.level)
+            level = min(level, party.old.filing.level)  # as `buckets._narrower_level`: never to wider buckets
         else:
             margin._require_initial(new.collateral, notional, ratio)
     return accounts._store(owner, party.old, new, level, epoch, seen.index), fee

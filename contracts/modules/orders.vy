@@ -37,6 +37,7 @@ def __init__():
 @internal
 @view
 def _hash(order: IOrderBook.Order) -> bytes32:
+    # Not by `_struct_hash`: an internal call would copy the order once more, in every fill.
     return eip712_domain_separator._hash_typed_data_v4(keccak256(abi_encode(ORDER_TYPEHASH, order)))
 
 

@@ -120,9 +120,13 @@ def _pack_reach(side: Side) -> uint256:
     # The top is a bound, so it may be coarse, but only upwards.
     top: int256 = -((-side.top) >> 64)
     self._require_room(
-        convert(convert(unsafe_add(side.index, 2**159), bytes32), uint256) >> 160 | convert(convert(unsafe_add(top, 2**95), bytes32), uint256) >> 96
+        convert(convert(unsafe_add(side.index, 2**159), bytes32), uint256) >> 160
+        | convert(convert(unsafe_add(top, 2**95), bytes32), uint256) >> 96
     )
-    return convert(convert(side.index, bytes32), uint256) & (2**160 - 1) | convert(convert(top, bytes32), uint256) << 160
+    return (
+        convert(convert(side.index, bytes32), uint256) & (2**160 - 1)
+        | convert(convert(top, bytes32), uint256) << 160
+    )
 
 
 @internal
