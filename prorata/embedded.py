@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
+from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import boa
 from eth_account import Account
@@ -16,17 +20,107 @@ from eth_account.signers.local import LocalAccount
 from eth_utils.address import to_canonical_address, to_checksum_address
 from eth_utils.crypto import keccak
 from rlp import encode as rlp_encode
-from vyper.compiler.output import build_abi_output
+from vyper.compiler.output import build_abi_output, build_layout_output
 
 from prorata.abi import Interface
 from prorata.chain import GENESIS, Log, Transaction
 
 _MNEMONIC = "test test test test test test test test test test test junk"
 CONTRACTS = Path(__file__).parent.parent / "contracts"
+_BUILD = Path(__file__).parent.parent / ".build" / "compiled"
 boa.interpret.set_search_paths([str(CONTRACTS)])
 
 #: An event as an EVM gives it: emitter, topics, data.
 RawLog = tuple[str, Sequence[bytes], bytes]
+#: Interface and creation code.
+Compiled = tuple[Interface, bytes]
+
+
+class Compiler:
+    """Compiles the contracts of a folder, and sources that import its modules; each once.
+
+    What is compiled is kept in `.build/compiled`, under a name made of all that it can depend on: to see that nothing
+    has changed takes titanoboa's own cache as long as compiling half of it, in every process anew.
+
+    Args:
+        folder: `contracts/`, or a changed copy of it. Nothing in it may change meanwhile.
+    """
+
+    def __init__(self, folder: Path = CONTRACTS) -> None:
+        self.folder = folder
+        self._compiled: dict[str, Compiled] = {}
+        self._layouts: dict[str, dict[str, Any]] = {}
+
+    def contract(self, name: str) -> Compiled:
+        """A contract of the folder."""
+        if name not in self._compiled:
+            path = next(self.folder.rglob(f"{name}.vy"))
+            self._compiled[name] = self._compile(path.read_text(), path)
+        return self._compiled[name]
+
+    def source(self, source: str) -> Compiled:
+        """Vyper source that stands in no file."""
+        if source not in self._compiled:
+            self._compiled[source] = self._compile(source, None)
+        return self._compiled[source]
+
+    def storage_layout(self, name: str) -> dict[str, Any]:
+        """Where the storage variables of a contract of the folder lie, as the compiler says."""
+        if name not in self._layouts:
+            path = next(self.folder.rglob(f"{name}.vy"))
+            self._layouts[name] = self._kept(path.read_text(), path)["storage_layout"]
+        return self._layouts[name]
+
+    def _compile(self, source: str, path: Path | None) -> Compiled:
+        made = self._kept(source, path)
+        return Interface(made["abi"]), bytes.fromhex(made["bytecode"])
+
+    def _kept(self, source: str, path: Path | None) -> dict[str, Any]:
+        """ABI, creation code and storage layout: from disk, or compiled and put there."""
+        place = path.relative_to(self.folder) if path else ""
+        key = sha256(f"{self._versions}\n{place}\n{source}".encode()).hexdigest()
+        file = _BUILD / f"{key[:32]}.json"
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            mine = file.with_suffix(f".{uuid4().hex}")  # another process may be doing the same
+            mine.write_text(json.dumps(self._made(source, path)))
+            mine.rename(file)
+        kept: dict[str, Any] = json.loads(file.read_text())
+        return kept
+
+    @cached_property
+    def _versions(self) -> str:
+        """All that a source of this folder may import, and what compiles it."""
+        contents = sha256()
+        for path in sorted(self.folder.rglob("*.vy*")):
+            contents.update(f"{path.relative_to(self.folder)}\n{path.read_text()}\n".encode())
+        return " ".join([contents.hexdigest(), *(version(name) for name in ("vyper", "snekmate", "titanoboa"))])
+
+    def _made(self, source: str, path: Path | None) -> dict[str, Any]:
+        name = str(path) if path else None
+        boa.interpret.set_search_paths([str(self.folder)])
+        try:
+            data = boa.loads_partial(source, name=name, filename=name).compiler_data
+            layout = build_layout_output(data)["storage_layout"]
+        finally:
+            boa.interpret.set_search_paths([str(CONTRACTS)])
+        return {"abi": build_abi_output(data), "bytecode": data.bytecode.hex(), "storage_layout": layout}
+
+
+#: The repository's own.
+USUAL = Compiler()
+_compiler = USUAL
+
+
+@contextmanager
+def compiling(compiler: Compiler) -> Iterator[None]:
+    """Inside, contracts are those of another compiler; how tests deploy a market with a fault in it."""
+    global _compiler
+    usual, _compiler = _compiler, compiler
+    try:
+        yield
+    finally:
+        _compiler = usual
 
 
 @dataclass(frozen=True)
@@ -145,19 +239,11 @@ def _account(index: int) -> LocalAccount:
     return account
 
 
-@cache
-def compile_contract(name: str) -> tuple[Interface, bytes]:
+def compile_contract(name: str) -> Compiled:
     """Interface and creation code of a contract of this repository, compiled once a process."""
-    path = next(CONTRACTS.rglob(f"{name}.vy"))
-    return _interface_and_code(boa.load_partial(str(path)))
+    return _compiler.contract(name)
 
 
-@cache
-def compile_source(source: str) -> tuple[Interface, bytes]:
-    """Interface and creation code of Vyper source."""
-    return _interface_and_code(boa.loads_partial(source))
-
-
-def _interface_and_code(deployer: Any) -> tuple[Interface, bytes]:
-    data = deployer.compiler_data
-    return Interface(build_abi_output(data)), data.bytecode
+def compile_source(source: str) -> Compiled:
+    """Interface and creation code of Vyper source that imports this repository's modules."""
+    return _compiler.source(source)
