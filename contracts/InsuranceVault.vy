@@ -142,7 +142,9 @@ def cover(amount: uint256, owed: uint256) -> uint256:
     if amount > owed:
         transfer = fixed_point._ceil_div(amount - owed, TOKEN_SCALE)
         reserve._release(transfer)
+        expected: uint256 = tokens._balance(asset, market) + transfer
         tokens._push(asset, market, transfer)
+        tokens._require_arrived(asset, market, expected)
     log Covered(amount=amount, transferred=transfer, window_drawn=drawn)
     return transfer * TOKEN_SCALE
 
@@ -419,10 +421,14 @@ def _value_of(request: redemptions.Request, shares: uint256) -> uint256:
 @internal
 def _leave(receiver: address, controller: address, request: redemptions.Request, assets: uint256, shares: uint256):
     errors._require(assets > 0, errors.VAULT_ZERO)
+    # Whenever the token is asked, the books are those of before or of after.
+    if assets > reserve._held():
+        before: uint256 = tokens._balance(asset, self)
+        swept: uint256 = extcall IPerpetualMarket(market).sweep()
+        reserve._receive(swept)
+        tokens._require_arrived(asset, self, before + swept)
     redemptions._reduce(controller, request, shares)
     erc20._burn(self, shares)
-    if assets > reserve._held():
-        reserve._receive(extcall IPerpetualMarket(market).sweep())
     reserve._release(assets)
     tokens._push(asset, receiver, assets)
     log IERC4626.Withdraw(sender=msg.sender, receiver=receiver, owner=controller, assets=assets, shares=shares)

@@ -84,7 +84,8 @@ def mode(market: IPerpetualMarket) -> uint256:
 def is_gap_safe(market: IPerpetualMarket) -> bool:
     """
     @notice Whether no path of prices and no absence of keepers can make a deficit (S8): no move is larger than the
-            close-out margin. Funding never is, by construction.
+            close-out margin. Funding never is, by construction. What remains is rounding: an account that is closed to
+            its last wei may miss the wei by which its debt was rounded up when it was filed.
     """
     p: IPerpetualMarket.Parameters = staticcall market.parameters()
     return max(p.max_price_step, p.max_funding) <= p.closeout_margin

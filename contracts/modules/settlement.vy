@@ -47,7 +47,8 @@ uses: sides
 
 # Below this scale positions would lose digits: both sides close and start again at scale 1 (design §11).
 MIN_SCALE: constant(uint256) = 10**14
-# Likewise at the edge of the index's 160 bits; one move changes an index by less than 2**142.
+# Likewise at the edge of the index's 160 bits; one move changes a loser's index by less than 2**142. A winner's may go as
+# far as next to no shares can take it, and its epoch is over then.
 MAX_INDEX: constant(int256) = 2**156
 
 # How a unit of distance moves the mark.

@@ -40,6 +40,26 @@ def _pull(token: address, owner: address, amount: uint256, scale: uint256):
 
 @internal
 @view
+def _balance(token: address, holder: address) -> uint256:
+    """
+    @return Token units.
+    """
+    return staticcall IERC20(token).balanceOf(holder)
+
+
+@internal
+@view
+def _require_arrived(token: address, holder: address, expected: uint256):
+    """
+    @notice For what goes between the market and its vault, of which one counts on what the other sends. A token that was
+            chosen while it took no fee may begin to; then nothing is settled at the expense of those who are not asked.
+    @param expected The holder's balance after the transfer, token units.
+    """
+    errors._require(self._balance(token, holder) == expected, errors.TOKEN_FEE)
+
+
+@internal
+@view
 def _room(token: address, scale: uint256) -> uint256:
     """
     @notice The most that may still be pulled, token units.

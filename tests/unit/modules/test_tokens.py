@@ -36,6 +36,11 @@ def room(token: address, scale: uint256) -> uint256:
 @external
 def push(token: address, receiver: address, amount: uint256):
     tokens._push(token, receiver, amount)
+
+@external
+@view
+def require_arrived(token: address, holder: address, expected: uint256):
+    tokens._require_arrived(token, holder, expected)
 """
 
 #: A token that everyone may spend from everyone; `RETURNS` and `RESULT` say what a transfer gives back.
@@ -253,6 +258,20 @@ class TestPush:
         made = purse()
         with pytest.raises(Reverted):
             made.push(101)
+
+
+class TestArrived:
+    """What market and vault send each other is counted on by whoever is sent it."""
+
+    def test_the_balance_to_the_unit(self, purse: Callable[..., Purse]) -> None:
+        made = purse()
+        made.chain.call(made.contract, "require_arrived", made.token.address, made.chain.address(OWNER), 1000)
+
+    @pytest.mark.parametrize("expected", [999, 1001])
+    def test_not_a_unit_less_or_more(self, purse: Callable[..., Purse], refuses: Refuses, expected: int) -> None:
+        made = purse()
+        with refuses("token: fee on transfer"):
+            made.chain.call(made.contract, "require_arrived", made.token.address, made.chain.address(OWNER), expected)
 
 
 @pytest.mark.parametrize("decimals", [0, 6, 18])
