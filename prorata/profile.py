@@ -81,9 +81,14 @@ class ProfiledChain(MeteredChain):
         computation = super()._execute(sender, address, data, modifying)
         if modifying:
             self.last = Profile(self.needed - computation.get_gas_used(), computation.get_gas_refund())
-            for part in _parts(computation):
+            for part in parts(computation):
                 self._take(part, self.last)
         return computation
+
+    def _source_of(self, computation: Any) -> tuple[str, dict[int, tuple[str, str]]]:
+        """The name of the contract whose code a computation ran, and what its instructions were made from."""
+        name = self._names.get(computation.msg.code_address, "precompile")
+        return name, _nodes(name) if name in self._names.values() else {}
 
     def _take(self, computation: Any, profile: Profile) -> None:
         """Add what one contract did."""
@@ -93,8 +98,7 @@ class ProfiledChain(MeteredChain):
         # A call's gas is its callee's too.
         for pc, callee in zip(computation._child_pcs, computation.children, strict=True):
             own[pc - 1] -= callee.get_gas_used()
-        name = self._names.get(computation.msg.code_address, "precompile")
-        nodes = _nodes(name) if name in self._names.values() else {}
+        name, nodes = self._source_of(computation)
         place = (name, name)
         seen = set()
         for pc in computation.code._trace:
@@ -111,11 +115,11 @@ class ProfiledChain(MeteredChain):
             profile.lines[name] += computation.get_gas_used()
 
 
-def _parts(computation: Any) -> Iterator[Any]:
+def parts(computation: Any) -> Iterator[Any]:
     """A computation and all it called."""
     yield computation
     for child in computation.children:
-        yield from _parts(child)
+        yield from parts(child)
 
 
 @cache
