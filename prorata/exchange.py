@@ -118,6 +118,8 @@ class Exchange:
         self.vault: Contract = chain.at("InsuranceVault", addresses.vault)
         self.market: Contract = chain.at("PerpetualMarket", addresses.market)
         self.lens: Contract = chain.at("MarketLens", addresses.lens)
+        #: What `order` puts as a maker's nonce, if not 0: whoever cancels all orders notes it here.
+        self.nonces: dict[int, int] = {}
         self._salt = 0
 
     @classmethod
@@ -198,7 +200,12 @@ class Exchange:
     def order(self, maker: int, is_long: bool, size: int, price: int, **terms: Any) -> Order:
         """An order that nobody else has, open to anyone for a day unless `terms` say otherwise."""
         self._salt += 1
-        terms = {"expiry": self.chain.now + 86_400, "salt": self._salt, **terms}
+        terms = {
+            "expiry": self.chain.now + 86_400,
+            "salt": self._salt,
+            "nonce": self.nonces.get(maker, 0),
+            **terms,
+        }
         return Order(self.chain.address(maker), is_long, size, price, **terms)
 
     def sign(self, maker: int, order: Order) -> bytes:

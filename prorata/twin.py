@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from fractions import Fraction
+from math import floor
 from typing import Any
 
 from prorata.chain import Chain, Reverted, Transaction
 from prorata.exchange import AccountState, Exchange
-from prorata.model import SHARE_OFFSET, TRIP, Model, Outcome, RedeemRequest, Refused, Trade
+from prorata.model import SHARE_OFFSET, TRIP, Account, Model, Outcome, RedeemRequest, Refused, Trade
 from prorata.parameters import MarketParameters, VaultParameters
 from prorata.receipts import Receipt, receipts_in
 from prorata.units import INDEX_UNIT, LONG, MAX_PRICE, MIN_PRICE, SHORT, WAD, from_wad
 
 #: Published bounds, wei of quote at 18 digits. Sizes and scales have 18 digits, so a position of a scaled market is off
-#: by some wei of size, and by the price times that in quote; everything else rounds by single wei.
+#: by some wei of size, and by the price times that in quote; everything else rounds by single wei. The former grows
+#: with the market, so `Twin.bound` adds what the scale of this one may have lost.
 MAX_DIFFERENCE = 10**9
 MAX_DUST = 10**6
 
@@ -82,19 +84,47 @@ class Twin:
         decimals: int = 18,
     ) -> None:
         parameters, vault_parameters = (parameters or MarketParameters(), vault_parameters or VaultParameters())
-        self.exchange = Exchange.deploy(chain, mark, parameters, vault_parameters, decimals)
-        self.model = Model(parameters, vault_parameters, from_wad(mark), decimals)
-        self.index_price = mark
-        #: What the oracle last said: answer, when, in which round, answered in which.
-        self.round = (mark, chain.now, 1, 1)
-        self.traders = range(1, traders + 1)
-        self.receipts: list[Receipt] = []
-        #: Every receipt with the model's own account of the move.
-        self.moves: list[tuple[Receipt, Outcome]] = []
+        exchange = Exchange.deploy(chain, mark, parameters, vault_parameters, decimals)
+        model = Model(parameters, vault_parameters, from_wad(mark), decimals)
+        self._attach(exchange, model, traders, (mark, chain.now, 1, 1))
         for trader in self.traders:
             self.exchange.fund(trader)
         self.exchange.fund(0)
         self.exchange.approve(0, self.exchange.vault)
+
+    @classmethod
+    def of(cls, exchange: Exchange, model: Model, traders: int, answer: tuple[int, int, int, int]) -> Twin:
+        """A market that has lived already, with a model that stands where it does.
+
+        Args:
+            answer: what its oracle last said: answer, when, in which round, answered in which.
+        """
+        twin = cls.__new__(cls)
+        twin._attach(exchange, model, traders, answer)
+        return twin
+
+    def _attach(self, exchange: Exchange, model: Model, traders: int, answer: tuple[int, int, int, int]) -> None:
+        self.exchange = exchange
+        self.model = model
+        self.index_price = answer[0]
+        #: What the oracle last said: answer, when, in which round, answered in which.
+        self.round = answer
+        self.traders = range(1, traders + 1)
+        self.receipts: list[Receipt] = []
+        #: Every receipt with the model's own account of the move.
+        self.moves: list[tuple[Receipt, Outcome]] = []
+        self._totals_before = exchange.totals
+        self._lost_size = self._highest_mark = 0
+
+    @property
+    def bound(self) -> int:
+        """By how many wei of quote this market may differ from the model.
+
+        Every deleverage rounds the winners' scale down, by less than 1e-18: the side loses less than a 1e-18 of its
+        shares in size, worth what the mark makes of it. At the smallest scale (1e-4) that is a 1e-14 of the position,
+        so in a market worth a hundred thousand some deleverages come to more than `MAX_DIFFERENCE`.
+        """
+        return MAX_DIFFERENCE + self._lost_size * self._highest_mark // INDEX_UNIT
 
     # ---------------------------------------------------------------------------------------------------- operations
 
@@ -239,7 +269,7 @@ class Twin:
         )
         worth = from_wad(self.exchange.redeem_request(insurer).worth)
         request = self.model.vault.requests[name]
-        if abs(worth - request.worth) > self.model.vault.unit + from_wad(MAX_DIFFERENCE):
+        if abs(worth - request.worth) > self.model.vault.unit + from_wad(self.bound):
             raise Violation("S3", f"request worth {float(worth)} instead of {float(request.worth)}")
         self.model.vault.requests[name] = replace(request, worth=worth)
         self._compare_insurer(insurer)
@@ -263,7 +293,7 @@ class Twin:
         (paid,) = (
             from_wad(log.fields["assets"] * self.exchange.unit) for log in transaction.logs if log.name == "Withdraw"
         )
-        if abs(paid - expected[-1]) > self.model.vault.unit + from_wad(MAX_DIFFERENCE):
+        if abs(paid - expected[-1]) > self.model.vault.unit + from_wad(self.bound):
             raise Violation("S3", f"{float(paid)} redeemed instead of {float(expected[-1])}")
         self.model.vault.held += expected[-1] - paid
         self._compare_insurer(insurer)
@@ -297,7 +327,7 @@ class Twin:
             reason = revert.reason
 
         # A decision that hangs on less than the published bound may go either way: the contracts' way then.
-        for leniency in (0, MAX_DIFFERENCE, -MAX_DIFFERENCE):
+        for leniency in (0, self.bound, -self.bound):
             model, refusal = self._try(rule, from_wad(leniency))
             if refusal == reason:
                 break
@@ -311,8 +341,8 @@ class Twin:
         self.model = model
         receipts = receipts_in(transaction.logs)
         if len(receipts) != len(moved):  # the model pays parts of a wei in funding that the contracts do not
-            receipts = [one for one in receipts if not one.funding or one.gross > MAX_DIFFERENCE]
-            moved = [one for one in moved if not one.funding or one.gross * WAD > MAX_DIFFERENCE]
+            receipts = [one for one in receipts if not one.funding or one.gross > self.bound]
+            moved = [one for one in moved if not one.funding or one.gross * WAD > self.bound]
         self._compare_receipts(receipts, moved)
         return transaction
 
@@ -343,15 +373,31 @@ class Twin:
                 difference = abs(getattr(receipt, name) - getattr(outcome, name) * WAD)
                 # Sizes are compared by what they are worth; a receipt adds up the accounts of a whole side.
                 worth = difference * self.model.mark if name == "closed_size" else difference
-                if worth > MAX_DIFFERENCE * len(self.traders):
+                if worth > self.bound * len(self.traders):
                     raise Violation("S3", f"{name} differs by {float(difference)} wei: {receipt}, but {outcome}")
+            self._highest_mark = max(self._highest_mark, receipt.mark_before, receipt.mark_after)
+            if receipt.closed_size and not outcome.epoch_ended:
+                self._lost_size += self.exchange.side(1 - receipt.loser).shares
             self.receipts.append(receipt)
             self.moves.append((receipt, outcome))
-            if 0 < max(Fraction(receipt.covered), outcome.covered * WAD) <= MAX_DIFFERENCE:
+            if 0 < max(Fraction(receipt.covered), outcome.covered * WAD) <= self.bound:
                 self._follow_window()
             # So may the last digit decide whether a haircut is a basis point.
-            if abs(outcome.deficit - outcome.covered - TRIP * outcome.gross) * WAD <= MAX_DIFFERENCE:
+            if abs(outcome.deficit - outcome.covered - TRIP * outcome.gross) * WAD <= self.bound:
                 self.model.reduce_only_until = self.exchange.core.reduce_only_until
+
+    def _follow_edge(self, trader: int, account: AccountState, expected: Account) -> None:
+        """After a fall by many orders of magnitude a bucket may be finer than the wei that balances differ by: the
+        filing is then as the contracts say, if such a difference explains it."""
+        side = self.model.sides[expected.side]
+        shares = expected.size / side.scale
+        bankruptcy, reach = side.index - expected.collateral / shares, from_wad(self.bound) / shares
+        width = Fraction(2**account.level, INDEX_UNIT)
+        low, high = ((floor((bankruptcy + by) / width) + 1) * width for by in (-reach, reach))
+        edge = Fraction(account.edge, INDEX_UNIT)
+        if not low <= edge <= high:
+            raise Violation("S3", f"trader {trader} has edge {account.edge}, in the model {float(expected.edge)}")
+        expected.edge = edge
 
     def _follow_window(self) -> None:
         """Next to an empty vault a wei decides whether a draw of dust opens a window of draws: as the contracts say."""
@@ -368,9 +414,9 @@ class Twin:
         found = self.reconcile()
         if not 0 <= found.dust <= MAX_DUST:
             raise Violation("S1", f"dust {found.dust} wei")
-        if found.max_difference > MAX_DIFFERENCE:
+        if found.max_difference > self.bound:
             raise Violation("S3", f"an account differs by {found.max_difference} wei")
-        if abs(found.vault - self.model.vault_assets * WAD) > self.exchange.unit + MAX_DIFFERENCE:
+        if abs(found.vault - self.model.vault_assets * WAD) > self.exchange.unit + self.bound:
             raise Violation("S3", f"vault {found.vault} but model {float(self.model.vault_assets)}")
         return found
 
@@ -381,7 +427,7 @@ class Twin:
         differences = [self._difference(trader, account) for trader, account in accounts.items()]
         for side in (LONG, SHORT):
             difference = exchange.side(side).open_interest - self.model.open_interest(side) * WAD
-            if abs(difference * self.model.mark) > MAX_DIFFERENCE:
+            if abs(difference * self.model.mark) > self.bound:
                 raise Violation("S3", f"open interest of side {side} differs by {float(difference)} wei of size")
         self._compare_core()
         if exchange.vault_held != exchange.token_balance(exchange.vault):
@@ -406,15 +452,19 @@ class Twin:
         expected = (model.epoch, model.lagging, model.guarded, model.closed, model.reported_at is not None)
         if found != expected:
             raise Violation("S3", f"epoch and conditions {found} but model {expected}")
-        stated = (sum(one.socialized for one in self.receipts), sum(one.adl_shortfall for one in self.receipts))
+        socialized, shortfall = self._totals_before
+        stated = (
+            socialized + sum(one.socialized for one in self.receipts),
+            shortfall + sum(one.adl_shortfall for one in self.receipts),
+        )
         if self.exchange.totals != stated:
             raise Violation("S3", f"totals {self.exchange.totals} but receipts say {stated}")
         times = (core.limited_at, core.reduce_only_until)
         if times != (model.limited_at, model.reduce_only_until):
             raise Violation("S3", f"{times} but model {model.limited_at, model.reduce_only_until}")
-        if abs(core.mark - model.mark * WAD) > MAX_DIFFERENCE:
+        if abs(core.mark - model.mark * WAD) > self.bound:
             raise Violation("S3", f"mark {core.mark} but model {float(model.mark)}")
-        if abs(core.premium - model.premium * WAD) > MAX_DIFFERENCE * len(self.traders):
+        if abs(core.premium - model.premium * WAD) > self.bound * len(self.traders):
             raise Violation("S3", f"premium {core.premium} but model {float(model.premium)}")
 
     def _difference(self, trader: int, account: AccountState) -> int:
@@ -427,6 +477,6 @@ class Twin:
         if account.shares and (account.side, account.level) != (expected.side, expected.level):
             raise Violation("S3", f"trader {trader} is filed as {account}, in the model {expected}")
         if account.shares and Fraction(account.edge, INDEX_UNIT) != expected.edge:
-            raise Violation("S3", f"trader {trader} has edge {account.edge}, in the model {float(expected.edge)}")
+            self._follow_edge(trader, account, expected)
         difference = account.equity - expected.collateral * WAD
         return -int(-difference // 1) if difference > 0 else int(difference // 1)

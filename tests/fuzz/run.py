@@ -1,0 +1,230 @@
+"""One random market and its life, from deployment to the exit of everybody."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from prorata.chain import Reverted
+from prorata.exchange import Exchange
+from prorata.fast_exchange import FastExchange
+from prorata.model import SHARE_OFFSET
+from prorata.receipts import Receipt
+from prorata.revm_chain import RevmChain
+from prorata.storage import State
+from prorata.twin import Violation
+from tests.fuzz.audit import twin_of
+from tests.fuzz.judge import Judge
+from tests.fuzz.rules import FAST_ONLY, INSURERS, TRADERS, WORLD, Operation, Rules, Setting
+from tests.fuzz.trials import Trials
+
+#: An audit begins when so many operations have passed since the last one; it looks so far for one that the model knows.
+AUDIT_EVERY, AUDIT_SEARCH = 75, 20
+TRIAL_EVERY = 400
+#: Operations tried on a market that was wound down, before everybody leaves.
+AFTERLIFE = 30
+
+
+@dataclass
+class Figures:
+    """What runs came across. Amounts in wei of quote, 18 digits; `largest_gap` is of operations between two audits."""
+
+    operations: int = 0
+    refused: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    moves: int = 0
+    buckets_closed: int = 0
+    deficits: int = 0
+    socialized: int = 0
+    epochs: int = 0
+    markets_closed: int = 0
+    audited: int = 0
+    trials: Counter[str] = field(default_factory=Counter)
+    largest_difference: int = 0
+    largest_dust: int = 0
+    largest_gap: int = 0
+
+    def add(self, other: Figures) -> None:
+        """Take another run's figures in."""
+        for name, value in vars(other).items():
+            mine = getattr(self, name)
+            if isinstance(value, Counter):
+                mine.update(value)
+            else:
+                setattr(self, name, max(mine, value) if name.startswith("largest") else mine + value)
+
+
+class Run:
+    """One market.
+
+    Args:
+        seed: of the whole campaign.
+        number: of this run; the two decide everything that happens.
+        operations: how long it lives.
+
+    Attributes:
+        history: every operation so far, the world's included.
+    """
+
+    def __init__(self, seed: int, number: int, operations: int) -> None:
+        self.seed, self.number, self.operations = seed, number, operations
+        self._rng = Random(f"{seed}:{number}")
+        self.figures = Figures()
+        self.history: list[Operation] = []
+        chain = RevmChain()
+        self.setting = Setting.draw(self._rng, chain.address(0))
+        exchange = Exchange.deploy(
+            chain, self.setting.mark, self.setting.parameters, self.setting.vault, self.setting.decimals
+        )
+        for trader in (0, *TRADERS):
+            exchange.fund(trader)
+        for insurer in INSURERS:
+            exchange.approve(insurer, exchange.vault)
+        self.driver = FastExchange(exchange, TRADERS)
+        places = {int(chain.address(trader), 16): place for place, trader in enumerate(TRADERS)}
+        self.judge = Judge(self.setting.parameters, self.setting.vault, exchange.unit, self.driver.reader, places)
+        self.rules = Rules(self._rng, self.setting, self.driver)
+        self.trials = Trials(self.driver, self.setting, self._rng, self.figures.trials)
+        self.state = self.driver.read()
+        self._since_audit = 0
+
+    def live(self) -> Figures:
+        """All of it.
+
+        Raises:
+            Violation: a guarantee does not hold; `history` says how it came to that.
+        """
+        since_trial = since_close = 0
+        # In a closed market there is little left to do.
+        while self.figures.operations < self.operations and since_close < AFTERLIFE:
+            if self._since_audit >= AUDIT_EVERY and self._audit():
+                self.figures.largest_gap = max(self.figures.largest_gap, self._since_audit)
+                self._since_audit = 0
+            if since_trial >= TRIAL_EVERY:
+                since_trial = 0
+                self.trials.try_one(self.state)
+            counted = self.step(self.rules.next(self.state))
+            self._since_audit += counted
+            since_trial += counted
+            since_close += self.state.closed
+        self._leave()
+        self.figures.largest_dust = self.judge.largest_dust
+        return self.figures
+
+    def step(self, operation: Operation) -> bool:
+        """Carry one operation out and judge it; says whether it counts as one."""
+        self.history.append(operation)
+        if operation.name == "advance":
+            self.driver.chain.advance(*operation.arguments)
+            return False
+        before = self.state
+        try:
+            getattr(self.driver, operation.name)(*operation.arguments)
+        except Reverted as refusal:
+            self._refused(operation, refusal.reason)
+            return True
+        if operation.name in WORLD:
+            return False
+        self.state = self.driver.read()
+        self.judge.judge(before, self.state, self.driver.events, self.driver.chain.now)
+        self._count(operation, self.driver.receipts(), self.state.epoch - before.epoch)
+        return True
+
+    def _count(self, operation: Operation, receipts: Sequence[Receipt], epochs: int) -> None:
+        self.figures.operations += 1
+        self.figures.kinds[operation.name] += 1
+        self.figures.epochs += epochs
+        for receipt in receipts:
+            self.figures.moves += 1
+            self.figures.buckets_closed += receipt.buckets_closed
+            self.figures.deficits += receipt.deficit > 0
+            self.figures.socialized += receipt.socialized > 0
+
+    def _refused(self, operation: Operation, reason: str) -> None:
+        """A refusal has a name, and has changed nothing."""
+        self.figures.operations += 1
+        self.figures.refused += 1
+        self.figures.kinds[f"{operation.name} refused: {reason}"] += 1
+        if not reason:
+            raise Violation("S7", f"{operation} was refused without a reason")
+        if self.driver.read() != self.state:
+            raise Violation("S1", f"{operation} was refused and changed the market")
+
+    def _audit(self) -> bool:
+        """The next operation that the exact-rational model knows, on both; says whether one came in time."""
+        for _ in range(AUDIT_SEARCH):
+            operation = self.rules.next(self.state)
+            known = operation.name not in WORLD | FAST_ONLY
+            if known and not self.trials.stops_by_words(self.state):
+                self._in_lockstep(operation)
+                return True
+            self._since_audit += self.step(operation)
+        return False
+
+    def _in_lockstep(self, operation: Operation) -> None:
+        """One operation on the contracts and on the model, which begins where they stand."""
+        twin = twin_of(self.driver, self.state, self.setting)
+        self.history.append(operation)
+        before = self.state
+        try:
+            getattr(twin, operation.name)(*operation.arguments)
+        except Reverted as refusal:
+            self._refused(operation, refusal.reason)
+        else:
+            self.state = self.driver.read()
+            self._count(operation, twin.receipts, self.state.epoch - before.epoch)
+            self.judge.check(self.state)
+        found = twin.check()
+        self.figures.largest_difference = max(self.figures.largest_difference, found.max_difference)
+        self.figures.audited += 1
+
+    def _leave(self) -> None:
+        """The oracle dies, the market closes, and everybody goes with all they have: what is left is dust."""
+        driver, chain = self.driver, self.driver.chain
+        if not self.state.closed:
+            self.step(Operation("set_round", (0, chain.now, 1, 1)))
+            for _ in range(2):
+                self.step(Operation("wind_down"))
+                self.step(Operation("advance", (3600,)))
+            self.state = driver.read()
+            if not self.state.closed:
+                raise Violation("S7", "a market with a dead oracle does not close")
+        else:
+            self.figures.markets_closed += 1
+        for _ in range(10_000):
+            if not self.state.lagging and not self.state.sides[0].shares:
+                break
+            self.step(Operation("advance", (self.setting.parameters.step_interval,)))
+            self.step(Operation("settle"))
+        for trader, holding in zip(TRADERS, self.state.holdings, strict=True):
+            amount = holding.equity // driver.unit * driver.unit
+            if amount:
+                self._must(Operation("withdraw", (trader, amount)))
+        for insurer in INSURERS:
+            self.step(Operation("request_redeem", (driver.vault_shares(insurer), insurer)))
+            shares, _, opens = driver.redeem_request(insurer)
+            if shares and opens + self.setting.vault.redeem_window > chain.now:
+                self.step(Operation("advance", (max(opens - chain.now, 0),)))
+                self._must(Operation("redeem", (shares, insurer)))
+        left = sum(holding.equity for holding in self.state.holdings)
+        if left >= len(TRADERS) * driver.unit:
+            raise Violation("S7", f"{left} wei of equity could not leave")
+        vault = self.state.held + self.state.owed + driver.unit
+        for insurer in INSURERS:
+            shares = driver.vault_shares(insurer) + driver.redeem_request(insurer)[0]
+            if shares * vault > driver.unit * (self.state.supply + SHARE_OFFSET):
+                raise Violation("S7", f"insurer {insurer} could not leave with {shares} shares")
+
+    def _must(self, operation: Operation) -> None:
+        refused = self.figures.refused
+        self.step(operation)
+        if self.figures.refused > refused:
+            raise Violation("S7", f"{operation} was refused at the exit")
+
+
+def state_text(state: State) -> str:
+    """A market for a person to read."""
+    lines = [f"{name}: {value}" for name in state.__slots__ if name != "holdings" for value in [getattr(state, name)]]
+    return "\n".join([*lines, *(f"trader {trader}: {one}" for trader, one in enumerate(state.holdings, start=1))])
