@@ -17,6 +17,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NPM_CONFIG_UPDATE_NOTIFIER := false
 export HARDHAT_DISABLE_TELEMETRY_PROMPT := true
 
+# The tests of the contracts themselves that do not need a node and can run in titanoboa.
+COVERAGE := tests/unit/market tests/unit/modules tests/unit/vault tests/unit/test_delegation.py tests/regression \
+	tests/invariant/test_event_log.py tests/invariant/test_gap_safety.py tests/invariant/test_guarantees.py
+
 .PHONY: help
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,9 +55,21 @@ demo: compile ## settle the crash of March 2020 on Ape's own network; needs no N
 test: node lint compile ## lint, compile and run every test
 	pytest -n auto --dist loadgroup
 
+.PHONY: prove
+prove: env ## prove the algebra of the settlement with z3, and print what each proof assumes and rules out
+	python -m tests.proofs
+
 .PHONY: campaign
 campaign: env ## stateful runs, 100,000 steps, S1 to S4 and S8 checked after each; ten minutes
 	PRORATA_RUNS=1150 PRORATA_STEPS=100 pytest -n auto --dist loadgroup tests/invariant/test_stateful.py
+
+.PHONY: fuzz
+fuzz: env ## random markets, every guarantee after every operation: make fuzz STEPS=10000000 SEED=1; resumes
+	python -m tests.fuzz --steps $(or $(STEPS),1000000) --seed $(or $(SEED),1)
+
+.PHONY: mutate
+mutate: env ## change the contracts a little, 1,800 times; what the fast suite misses; hours, goes on if broken off
+	nice python -m tests.mutation
 
 .PHONY: gas
 gas: compile ## measure gas, draw it, and show it beside the reviewed snapshot and the best peers
@@ -69,15 +85,26 @@ gas-accept: ## make what `make gas` measured the reviewed snapshot
 profile: env ## where the gas of an operation goes: make profile OF=fill_open_live
 	python -m prorata.profile $(OF)
 
+# A call takes ten times as long as in pyrevm. What is done already, file by file, is not done again.
+.PHONY: coverage
+coverage: env ## which branches of the contracts the tests take, both ways; half an hour
+	pytest -q -p tests.coverage.plugin -n auto --dist loadfile $(COVERAGE)
+	python -m prorata.coverage
+
 .PHONY: docs
 docs: env ## draw the pictures in docs/ that show a rule
 	python -m prorata.plots
 
+.PHONY: specification
+specification: env ## write the tables of SPECIFICATION.md out of proofs and snapshots
+	python -m tests.specification
+
 .PHONY: lint
-lint: env ## check style and types
+lint: env ## check style and types, and natrix on every contract and module
 	ruff check .
 	ruff format --check .
 	mypy prorata scripts
+	python -m prorata.contract_lint
 
 .PHONY: lock
 lock: ## resolve requirements.in into requirements.lock
