@@ -211,7 +211,8 @@ class Run:
         left = sum(holding.equity for holding in self.state.holdings)
         if left >= len(TRADERS) * driver.unit:
             raise Violation("S7", f"{left} wei of equity could not leave")
-        vault = self.state.held + self.state.owed + driver.unit
+        # Shares worth less than a token unit cannot go; what the market owes counts in whole units.
+        vault = self.state.held + self.state.owed // driver.unit * driver.unit + driver.unit
         for insurer in INSURERS:
             shares = driver.vault_shares(insurer) + driver.redeem_request(insurer)[0]
             if shares * vault > driver.unit * (self.state.supply + SHARE_OFFSET):
