@@ -205,18 +205,22 @@ class Run:
         for insurer in INSURERS:
             self.step(Operation("request_redeem", (driver.vault_shares(insurer), insurer)))
             shares, _, opens = driver.redeem_request(insurer)
-            if shares and opens + self.setting.vault.redeem_window > chain.now:
+            # Shares worth less than a token unit cannot go; what the market owes counts in whole units.
+            worth = shares * self._vault_units() // (self.state.supply + SHARE_OFFSET)
+            if worth and opens + self.setting.vault.redeem_window > chain.now:
                 self.step(Operation("advance", (max(opens - chain.now, 0),)))
                 self._must(Operation("redeem", (shares, insurer)))
         left = sum(holding.equity for holding in self.state.holdings)
         if left >= len(TRADERS) * driver.unit:
             raise Violation("S7", f"{left} wei of equity could not leave")
-        # Shares worth less than a token unit cannot go; what the market owes counts in whole units.
-        vault = self.state.held + self.state.owed // driver.unit * driver.unit + driver.unit
         for insurer in INSURERS:
             shares = driver.vault_shares(insurer) + driver.redeem_request(insurer)[0]
-            if shares * vault > driver.unit * (self.state.supply + SHARE_OFFSET):
+            if shares * self._vault_units() > self.state.supply + SHARE_OFFSET:
                 raise Violation("S7", f"insurer {insurer} could not leave with {shares} shares")
+
+    def _vault_units(self) -> int:
+        """Token units that vault shares are worth together, the virtual one included."""
+        return self.state.held // self.driver.unit + self.state.owed // self.driver.unit + 1
 
     def _must(self, operation: Operation) -> None:
         refused = self.figures.refused

@@ -36,10 +36,9 @@ class NotNow(Exception):
 
 @dataclass(frozen=True)
 class Future:
-    """How it came out: the market, every receipt on the way, and which actions were refused."""
+    """How it came out: the market, and which actions were refused."""
 
     state: State
-    receipts: tuple[Receipt, ...]
     refused: frozenset[int] = frozenset()
 
 
@@ -105,15 +104,13 @@ class Trials:
             self._driver.chain.advance(2 * len(TRADERS) - len(touched))  # a touch takes a second; funding counts them
             edges = self._edges()
             self._driver.set_price(price)
-            receipts: list[Receipt] = []
             with suppress(Reverted):
                 self._driver.settle()
-                receipts = self._driver.receipts()
             after = self._driver.read()
             # A stopped mark ends at an edge, and what a touch gives may carry an account to the next bucket.
             if after.lagging:
                 stops.append(tuple(edges))
-            return Future(after, tuple(receipts))
+            return Future(after)
 
         futures = [self._future(lambda: shocked([])), self._future(lambda: shocked(touched))]
         if len(set(stops)) > 1:
@@ -142,7 +139,7 @@ class Trials:
                     self._act(kind, trader, shocked)
                 except Reverted:
                     refused.add(number)
-            return Future(self._driver.read(), (), frozenset(refused))
+            return Future(self._driver.read(), frozenset(refused))
 
         orders = [self._rng.sample(range(len(actions)), len(actions)) for _ in range(2)]
         with self._at_once():
@@ -181,7 +178,7 @@ class Trials:
             accounts = [exchange.account(trader) for trader in parts]
             open_ones = {bool(account.shares) for account in accounts}
             worth = sum(account.equity for account in accounts)
-            return Future(self._driver.read(), ()), worth, open_ones == {True}, edge
+            return Future(self._driver.read()), worth, open_ones == {True}, edge
 
         with self._apart():
             whole, worth, is_open, edge = lived((WHOLE,))
@@ -260,7 +257,7 @@ class Trials:
             self._driver.deposit(stranger, self._unit * (TOUCHES + 1 - times), victim)
             self._driver.set_price(price)
             self._driver.settle()
-            return Future(self._driver.read(), tuple(self._driver.receipts()))
+            return Future(self._driver.read())
 
         with self._at_once():
             first, second = self._future(lambda: touched(TOUCHES)), self._future(lambda: touched(1))
