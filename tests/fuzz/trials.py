@@ -84,10 +84,14 @@ class Trials:
         with self._apart(), suppress(Reverted):
             self._driver.settle()
             receipts, after = self._driver.receipts(), self._driver.read()
-            closed = sum(receipt.buckets_closed for receipt in receipts)
             # A step that is merely limited notes the time.
-            stopped = after.lagging and bool(receipts) and after.limited_at != self._driver.chain.now
-            return stopped and closed < parameters.max_buckets
+            if not after.lagging or not receipts or after.limited_at == self._driver.chain.now:
+                return False
+            # By its budget of buckets it stops with T at the edge of the first one left open, to a wei of price.
+            loser = after.sides[receipts[-1].loser]
+            threshold = loser.index - parameters.closeout_margin * loser.scale * after.mark // WAD
+            edges = [h.edge for h in after.holdings if h.shares and h.side == receipts[-1].loser]
+            return not edges or threshold - max(edges) > 4 * loser.scale
         return False
 
     # ------------------------------------------------------------------------------------------------------- trials
