@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from prorata.chain import Log
 from prorata.exchange import AccountState, SideState
 from prorata.receipts import Receipt
-from prorata.units import INDEX_UNIT, LONG, SHORT, WAD
+from prorata.units import INDEX_UNIT, LONG, MIN_SCALE, SHORT, WAD
 
 _EMPTY = AccountState(equity=0, side=LONG, shares=0, level=0, bucket=0)
 
@@ -300,7 +300,9 @@ class Ledger:
         missed = 0
         if winner.shares:  # what the way that is left would bring the winners, if anything
             way = (receipt.index_price - receipt.mark_after) * (1 if receipt.loser == SHORT else -1)
-            missed = closing.shares * loser.scale * max(way, 0)
+            # If the scale ended the epoch all of the losers closed there.
+            least = receipt.scales is not None and receipt.scales[1 - receipt.loser] < MIN_SCALE
+            missed = (loser.shares if least else closing.shares) * loser.scale * max(way, 0)
         bonus = min(surplus, missed)
         stated = (receipt.gross, receipt.deficit, receipt.surplus, receipt.bonus, receipt.adl_shortfall)
         found = (_up(gross), _up(deficit), surplus // INDEX_UNIT, bonus // INDEX_UNIT, _up(missed - bonus))
@@ -355,7 +357,7 @@ class Ledger:
     def _closed(self, log: Log) -> None:
         self.closed_price = log.fields["price"]
 
-    def _oracle_reported(self, log: Log) -> None:
+    def _no_balance(self, log: Log) -> None:
         """No balance depends on it."""
 
 
@@ -372,7 +374,9 @@ _BOOKINGS: dict[str, Callable[[Ledger, Log], None]] = {
     "EpochEnded": Ledger._epoch_ended,
     "Swept": Ledger._swept,
     "ReduceOnly": Ledger._reduce_only,
-    "OracleReported": Ledger._oracle_reported,
+    "OracleReported": Ledger._no_balance,
+    "OrderCancelled": Ledger._no_balance,
+    "NonceRaised": Ledger._no_balance,
     "Closed": Ledger._closed,
 }
 

@@ -363,9 +363,11 @@ class Model:
         for _, account in closed:
             account.collateral = account.size = Fraction(0)
 
-        # What deleveraged winners miss while the mark lags the index.
+        # What deleveraged winners miss while the mark lags the index: if everybody closes here, of everybody's size.
+        factor = (losing_size - closed_size) / losing_size if closed_size else Fraction(1)
+        ended = bool(closed_size == losing_size > 0) or self.sides[winner].scale * factor < MIN_SCALE
         gap = (self.accepted - self.mark) * (1 if winner == LONG else -1)
-        missed = closed_size * max(gap, Fraction(0)) if winners else Fraction(0)
+        missed = (losing_size if ended else closed_size) * max(gap, Fraction(0)) if winners else Fraction(0)
         bonus = min(surplus, missed)
         self.owed += surplus - bonus
 
@@ -385,11 +387,9 @@ class Model:
 
         # Pro-rata deleverage: one factor for everyone.
         if closed_size:
-            factor = (losing_size - closed_size) / losing_size
             self.sides[winner].scale *= factor
             for _, account in winners:
                 account.size *= factor
-        ended = bool(closed_size == losing_size > 0) or self.sides[winner].scale < MIN_SCALE
         if ended:
             self._end_epoch()
         self._trim()

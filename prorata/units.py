@@ -10,6 +10,9 @@ INDEX_UNIT = 10**36
 LONG, SHORT = 0, 1
 ZERO_ADDRESS = "0x" + "00" * 20
 
+#: Below this scale, 18 digits, both sides close and start again (`contracts/modules/settlement.vy`).
+MIN_SCALE = 10**14
+
 #: Prices the market accepts, 18 digits (`contracts/modules/oracle.vy`).
 MIN_PRICE, MAX_PRICE = 2**30, 2**80 - 1
 

@@ -254,13 +254,17 @@ def _plan(state: sides.State, terms: Terms, step: Step, ceiling: int256) -> Plan
         else:
             plan.surplus = convert(value, uint256)
 
+        # Pro-rata deleverage at the new mark.
+        plan.winner_scale = W.scale * (L.shares - closed.shares) // L.shares
         if W.shares > 0:
             # W is deleveraged at a mark that may still lag the index: what the rest of the way would bring it, but for
-            # what is closed, is paid from the surplus. After funding the way may as well lead against W.
+            # what is closed, is paid from the surplus. After funding the way may as well lead against W. If the scale
+            # ends the epoch, all of L closes here, and W misses the rest of the way of all of it.
+            ended: uint256 = L.shares if plan.winner_scale < MIN_SCALE else closed.shares
             gap: int256 = convert(step.index_price, int256) - convert(plan.mark, int256)
             if step.loser == sides.LONG:
                 gap = -gap
-            missed: uint256 = closed.shares * L.scale * convert(max(gap, 0), uint256)
+            missed: uint256 = ended * L.scale * convert(max(gap, 0), uint256)
             plan.bonus = min(plan.surplus, missed)
             plan.adl_shortfall = missed - plan.bonus
 
@@ -270,8 +274,6 @@ def _plan(state: sides.State, terms: Terms, step: Step, ceiling: int256) -> Plan
                 plan.covered = min(fixed_point._quote_up(plan.deficit), available)
 
         gain = plan.gross - plan.deficit + min(plan.covered * fixed_point.INDEX_UNIT, plan.deficit) + plan.bonus
-        # Pro-rata deleverage at the new mark.
-        plan.winner_scale = W.scale * (L.shares - closed.shares) // L.shares
 
     # The winners' gain per share: what the losers could pay, and what the vault covered.
     if W.shares > 0:

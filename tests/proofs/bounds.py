@@ -52,7 +52,8 @@ def below_limit(q: Query, name: str, most: int, source: str) -> z3.ArithRef:
     "index_drop=convert(state.sides[loser].scale * distance, int256),",
     "plan.gross = L.shares * convert(plan.index_drop, uint256)",
     "closed.value - convert(closed.shares, int256) * plan.index_drop",
-    "missed: uint256 = closed.shares * L.scale * convert(max(gap, 0), uint256)",
+    "ended: uint256 = L.shares if plan.winner_scale < MIN_SCALE else closed.shares",
+    "missed: uint256 = ended * L.scale * convert(max(gap, 0), uint256)",
     "min(plan.covered * fixed_point.INDEX_UNIT, plan.deficit)",
     "W.scale * (L.shares - closed.shares)",
 )
@@ -71,7 +72,7 @@ def products_of_a_move_fit(q: Query) -> None:
         q,
         margin=closeout * scale * price,
         gross=shares * drop,
-        missed=closed * scale * price,
+        missed=shares * scale * price,
         cover=covered * INDEX_UNIT,
         # A bonus is at most the surplus, which is no more than value.
         gain=shares * drop + value + MAX_EXACT,

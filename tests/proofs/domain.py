@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from prorata.units import INDEX_UNIT, MAX_PRICE, MIN_PRICE, WAD
+from prorata.units import INDEX_UNIT, MAX_PRICE, MIN_PRICE, MIN_SCALE, WAD
 from tests.proofs.query import Query
 from tests.proofs.transcript import Side
 
-MIN_SCALE = 10**14
 MAX_INDEX = 2**156
 MAX_SHARES = 2**110
 MAX_COLLATERAL = 2**121

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import z3
 
-from prorata.units import INDEX_UNIT, MAX_PRICE, MIN_PRICE, WAD
+from prorata.units import INDEX_UNIT, MAX_PRICE, MIN_PRICE, MIN_SCALE, WAD
 from tests.proofs import domain
 from tests.proofs.domain import wei
 from tests.proofs.query import Query, proof
@@ -144,12 +144,14 @@ def deficits_are_netted_first(q: Query) -> None:
 @proof(
     "§3",
     "What deleveraged winners miss at a lagging mark is paid as far as surplus goes and stated for the rest: "
-    "bonus <= surplus, bonus + shortfall = closed size x gap.",
+    "bonus <= surplus, bonus + shortfall = closed size x gap; all of the losers' size, if the scale ends the epoch.",
     "how the gap is measured after funding (tests/unit/modules/test_settlement.py)",
 )
 def the_bonus_comes_from_surplus(q: Query) -> None:
     move = closing_move(q)
-    right, wrong = move.closed * move.loser.scale, move.closed * move.winner.scale
+    ends = move.outcome.winner_scale < MIN_SCALE
+    closed = z3.If(ends, move.loser.shares, move.closed)
+    right, wrong = closed * move.loser.scale, closed * move.winner.scale
     closed_size = q.rather("the gap is paid on the losers' size", right, wrong, "settlement.vy, `_plan`")
     gap = q.most(z3.Int("gap"), 0)
     shortfall = move.outcome.missed - move.outcome.bonus

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from prorata.units import INDEX_UNIT, WAD
+from prorata.units import INDEX_UNIT, MIN_SCALE, WAD
 
 Number = Any  # int, or a term of z3
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -268,13 +268,14 @@ class Outcome:
     "value: int256 = closed.value - convert(closed.shares, int256) * plan.index_drop",
     "plan.deficit = min(convert(-value, uint256), plan.gross)",
     "plan.surplus = convert(value, uint256)",
+    "plan.winner_scale = W.scale * (L.shares - closed.shares) // L.shares",
+    "ended: uint256 = L.shares if plan.winner_scale < MIN_SCALE else closed.shares",
     "gap: int256 = convert(step.index_price, int256) - convert(plan.mark, int256)",
-    "missed: uint256 = closed.shares * L.scale * convert(max(gap, 0), uint256)",
+    "missed: uint256 = ended * L.scale * convert(max(gap, 0), uint256)",
     "plan.bonus = min(plan.surplus, missed)",
     "plan.adl_shortfall = missed - plan.bonus",
     "plan.covered = min(fixed_point._quote_up(plan.deficit), available)",
     "gain = plan.gross - plan.deficit + min(plan.covered * fixed_point.INDEX_UNIT, plan.deficit) + plan.bonus",
-    "plan.winner_scale = W.scale * (L.shares - closed.shares) // L.shares",
     "plan.index_gain = convert(gain // W.shares, int256)",
     "to_insurance: uint256 = plan.surplus - plan.bonus",
     "to_insurance += plan.gross - plan.deficit",
@@ -302,7 +303,9 @@ def closing(
     value = closed_value - closed_shares * index_drop
     deficit = m.choose(value < 0, m.least(-value, gross), 0)
     surplus = m.choose(value < 0, 0, value)
-    missed = closed_shares * loser.scale * m.most(gap, 0)
+    winner_scale = m.quotient(winner.scale * (loser.shares - closed_shares), loser.shares)
+    ended = m.choose(winner_scale < MIN_SCALE, loser.shares, closed_shares)
+    missed = ended * loser.scale * m.most(gap, 0)
     bonus = m.least(surplus, missed)
     covered = m.choose(deficit > 0, m.least(quote_up(m, deficit), available), 0)
     gain = gross - deficit + m.least(covered * INDEX_UNIT, deficit) + bonus
@@ -314,7 +317,7 @@ def closing(
         bonus=bonus,
         covered=covered,
         index_gain=m.quotient(gain, winner.shares),
-        winner_scale=m.quotient(winner.scale * (loser.shares - closed_shares), loser.shares),
+        winner_scale=winner_scale,
         to_insurance=m.quotient(surplus - bonus, INDEX_UNIT),
     )
 
