@@ -45,6 +45,10 @@ class RevmChain(EmbeddedChain):
         """One storage slot of a contract."""
         return int(self._evm.storage(address, slot))
 
+    def put(self, address: str, slot: int, value: int) -> None:
+        """Overwrite a storage slot, as no transaction could; `anchor` does not undo it."""
+        self._evm.insert_account_storage(address, slot, value)
+
     def send(self, sender: str, address: str, data: bytes) -> list[tuple[list[bytes], bytes]]:
         """A transaction in the present second, at a tenth of what `transact` costs, and not part of `logs`.
 

@@ -16,12 +16,11 @@ from eth_utils.address import to_canonical_address
 from eth_utils.crypto import keccak
 
 from prorata.embedded import USUAL
-from prorata.exchange import Addresses
+from prorata.exchange import CLOSED, LAGGING, Addresses
 from prorata.units import INDEX_UNIT
 
 _LOW_128 = 2**128 - 1
 _SHARES = 2**112 - 1
-LAGGING, SUSPECT, GUARDED, CLOSED = 1, 2, 4, 8
 
 
 @dataclass(slots=True)
@@ -211,6 +210,12 @@ class Reader:
         """Shares, debt and generation of a bucket."""
         word = self._bucket_word(epoch << 1 | side, level, number)
         return word & _SHARES, word >> 112 & _SHARES, word >> 224
+
+    def level(self, epoch: int, side: int, level: int) -> tuple[int, int, int]:
+        """A level of buckets: the highest word of its bitmap that may be live, how many are, and the slot of both."""
+        slot = _entry(self._at["buckets._levels"], ((epoch << 1 | side) << 136 | level << 128).to_bytes(32, "big"))
+        word = self._word(self._market, slot)
+        return signed(word & _LOW_128, 128), word >> 128, slot
 
     def vault_shares(self, owner: str) -> int:
         """Vault shares at an owner's disposal."""

@@ -115,16 +115,31 @@ class Twin:
         self.moves: list[tuple[Receipt, Outcome]] = []
         self._totals_before = exchange.totals
         self._lost_size = self._highest_mark = 0
+        self._parts = dict.fromkeys(self.traders, Fraction(0))
+        self._note_parts()
 
     @property
     def bound(self) -> int:
-        """By how many wei of quote this market may differ from the model.
+        """By how many wei of quote this market may differ from the model, as a whole.
 
         Every deleverage rounds the winners' scale down, by less than 1e-18: the side loses less than a 1e-18 of its
         shares in size, worth what the mark makes of it. At the smallest scale (1e-4) that is a 1e-14 of the position,
         so in a market worth a hundred thousand some deleverages come to more than `MAX_DIFFERENCE`.
         """
         return MAX_DIFFERENCE + self._lost_size * self._highest_mark // INDEX_UNIT
+
+    def account_bound(self, trader: int) -> int:
+        """By how many wei an account may differ: of what a side has lost in size it bears the largest part it ever had
+        of one, whether the side is its own or the one that pays it."""
+        return MAX_DIFFERENCE + floor(self._parts[trader] * (self.bound - MAX_DIFFERENCE))
+
+    def _note_parts(self) -> None:
+        """What part of its side each account has by now."""
+        interest = [self.model.open_interest(side) for side in (LONG, SHORT)]
+        for trader in self.traders:
+            account = self.model.account(self._name(trader))
+            if account.size:
+                self._parts[trader] = max(self._parts[trader], account.size / interest[account.side])
 
     # ---------------------------------------------------------------------------------------------------- operations
 
@@ -339,6 +354,7 @@ class Twin:
             raise Reverted(reason or "")
         moved = model.outcomes[len(self.model.outcomes) :]
         self.model = model
+        self._note_parts()
         receipts = receipts_in(transaction.logs)
         if len(receipts) != len(moved):  # the model pays parts of a wei in funding that the contracts do not
             receipts = [one for one in receipts if not one.funding or one.gross > self.bound]
@@ -414,8 +430,6 @@ class Twin:
         found = self.reconcile()
         if not 0 <= found.dust <= MAX_DUST:
             raise Violation("S1", f"dust {found.dust} wei")
-        if found.max_difference > self.bound:
-            raise Violation("S3", f"an account differs by {found.max_difference} wei")
         if abs(found.vault - self.model.vault_assets * WAD) > self.exchange.unit + self.bound:
             raise Violation("S3", f"vault {found.vault} but model {float(self.model.vault_assets)}")
         return found
@@ -425,6 +439,9 @@ class Twin:
         exchange = self.exchange
         accounts = {trader: exchange.account(trader) for trader in self.traders}
         differences = [self._difference(trader, account) for trader, account in accounts.items()]
+        for trader, wei in zip(self.traders, differences, strict=True):
+            if abs(wei) > self.account_bound(trader):
+                raise Violation("S3", f"trader {trader} differs by {wei} wei")
         for side in (LONG, SHORT):
             difference = exchange.side(side).open_interest - self.model.open_interest(side) * WAD
             if abs(difference * self.model.mark) > self.bound:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from prorata.exchange import CLOSED, GUARDED, SUSPECT
 from prorata.fast_exchange import FastExchange
 from prorata.model import Account, Model, RedeemRequest, Side
-from prorata.storage import CLOSED, GUARDED, SUSPECT, State
+from prorata.storage import State
 from prorata.twin import Twin
 from prorata.units import INDEX_UNIT, LONG, SHORT, WAD, from_wad
 from tests.fuzz.rules import INSURERS, TRADERS, Setting

@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
+from prorata.exchange import CLOSED
 from prorata.fast_exchange import Event
 from prorata.model import SHARE_OFFSET
 from prorata.parameters import MarketParameters, VaultParameters
 from prorata.receipts import Receipt
-from prorata.storage import CLOSED, Holding, Reader, SideWords, State
+from prorata.storage import Holding, Reader, SideWords, State
 from prorata.twin import MAX_DUST, Violation
-from prorata.units import INDEX_UNIT, LONG, SHORT, WAD
+from prorata.units import INDEX_UNIT, LONG, MIN_SCALE, SHORT, WAD
 
-_MIN_SCALE = 10**14
 _MAX_INDEX = 2**156
 #: Sizes that differ by less than this part of the smallest position in value are the same (`accounts.vy`).
 DUST_PART = 10**6
@@ -97,7 +97,9 @@ class Judge:
         # A live account may be a wei under zero, by which its debt was rounded up: nobody's loss.
         deficit, surplus = min(max(-value, 0), gross), max(value, 0)
         gap = (receipt.index_price - mark) * (1 if winner == LONG else -1)
-        missed = closed_shares * L.scale * max(gap, 0) if winning else 0
+        scale = W.scale * (losing - closed_shares) // losing if closed_shares else W.scale
+        ended = closed_shares and scale < MIN_SCALE  # everybody closes here, and all of W misses the rest of the way
+        missed = (losing if ended else closed_shares) * L.scale * max(gap, 0) if winning else 0
         bonus = min(surplus, missed)
         covered, held, window = 0, before.held, (before.window_start, before.window_assets, before.window_drawn)
         owed = before.owed + (surplus - bonus + (0 if winning else gross - deficit)) // INDEX_UNIT
@@ -114,7 +116,6 @@ class Judge:
         rise = gain // winning if winning else 0
         sides = [before.sides[0], before.sides[1]]
         sides[loser] = SideWords(losing - closed_shares, L.scale, L.index - drop, L.top)
-        scale = W.scale * (losing - closed_shares) // losing if closed_shares else W.scale
         sides[winner] = SideWords(winning, scale, W.index + rise, W.top)
         gone = {id(h) for h in closed}
         holdings = [
@@ -148,7 +149,7 @@ class Judge:
         )
         over = (
             (closed_shares and closed_shares == losing)
-            or scale < _MIN_SCALE
+            or scale < MIN_SCALE
             or sides[loser].index < -_MAX_INDEX
             or sides[winner].index > _MAX_INDEX
         )
@@ -305,6 +306,8 @@ class Judge:
             bool(old.shares) and (not new.shares or new.side != old.side)
             for old, new in zip(settled.holdings, after.holdings, strict=True)
         )
+        # In a batch an account may close by the way and be open again in the end.
+        closed = max(closed, sum(event.name == "AccountUpdated" and not event.words[1] for event in events))
         equal = self._p.min_notional * WAD // (DUST_PART * settled.mark) + 1
         most = (4 * trades + closed * equal) * WAD
         _require(abs(now - before) <= most, "S1", "open interest drifts by {}, at most {}", now - before, most)

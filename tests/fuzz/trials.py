@@ -170,11 +170,11 @@ class Trials:
         size, is_long = wealth * rng.randint(1, 17) * WAD // mark, rng.random() < 0.5
         prices = [bounded(mark * rng.randint(850, 1150) // 1000) for _ in range(3)]
 
-        def lived(parts: tuple[int, ...]) -> tuple[Future, int, bool, int]:
+        def lived(parts: tuple[int, ...]) -> tuple[Future, int, bool, list[int]]:
             for trader in parts:
                 exchange.deposit(trader, wealth * 2 // len(parts))
                 exchange.trade(trader, 1, is_long, size * 2 // len(parts), mark)
-            edge = exchange.account(parts[0]).edge
+            edges = [exchange.account(trader).edge for trader in parts]
             exchange.chain.advance(4 - 2 * len(parts))
             for price in prices:
                 self._driver.set_price(price)
@@ -182,17 +182,18 @@ class Trials:
             accounts = [exchange.account(trader) for trader in parts]
             open_ones = {bool(account.shares) for account in accounts}
             worth = sum(account.equity for account in accounts)
-            return Future(self._driver.read()), worth, open_ones == {True}, edge
+            return Future(self._driver.read()), worth, open_ones == {True}, edges
 
         with self._apart():
-            whole, worth, is_open, edge = lived((WHOLE,))
+            whole, worth, is_open, [edge] = lived((WHOLE,))
         with self._apart():
-            halves, sum_of_halves, are_open, first_edge = lived((WHOLE, HALF))
-        if edge != first_edge or is_open != are_open or whole.state.epoch != halves.state.epoch:
+            halves, sum_of_halves, are_open, edges = lived((WHOLE, HALF))
+        if edges != [edge, edge] or is_open != are_open or whole.state.epoch != halves.state.epoch:
             # Collateral rounded by a wei may be filed in the next bucket; the two edges are a width apart then.
-            width = abs(edge - first_edge)
-            if width and width & (width - 1):
-                raise Violation("S6", f"edges {edge} and {first_edge} are not a width apart")
+            for other in edges:
+                width = abs(edge - other)
+                if width and width & (width - 1):
+                    raise Violation("S6", f"edges {edge} and {other} are not a width apart")
             raise NotNow
         tolerance = 100 + 100 * mark // WAD
         if abs(worth - sum_of_halves) > tolerance:

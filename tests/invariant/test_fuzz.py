@@ -40,6 +40,20 @@ def test_slice(shard):
     figures.record(f"fuzz, seed {SEED}, shard {shard}", shown)
 
 
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(56, id="price a million times higher than when accounts were filed"),
+        pytest.param(135, id="exit by steps that take hundreds of settlements"),
+        pytest.param(1332, id="half of a split account in the next bucket"),
+        pytest.param(3318, id="closed and open again within a batch"),
+    ],
+)
+def test_a_run_that_was_once_flagged(number):
+    """Each by a check that asked too much."""
+    Run(1, number, campaign.OPERATIONS).live()
+
+
 # ------------------------------------------------------------------------------------------------------------ the judge
 
 

@@ -147,6 +147,9 @@ class Campaign:
     def _try(self, missing: list[Mutant], items: trial.Items, store: Store) -> None:
         usual = QuickCompiler()
         trial.lift_limits()
+        # Also in the background, where a shell would have them ignored. Ape, which tests import, has its own handler.
+        for request in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(request, signal.default_int_handler)
         with compiling(usual), TemporaryDirectory() as folder:
             for name in (*DEPLOYABLES, "MockToken", "MockAggregator"):
                 usual.contract(name)
@@ -243,9 +246,6 @@ def main() -> int:
     except Refused as refused:
         print(refused, file=sys.stderr)
         return 2
-    # Also in the background, where a shell would have them ignored.
-    for request in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(request, signal.default_int_handler)
     os.environ |= suite.STATEFUL
     # The same examples for every mutant, and no time spent on making a failing one small.
     hypothesis.settings.register_profile(

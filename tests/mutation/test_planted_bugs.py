@@ -1,20 +1,26 @@
-"""Every planted fault is found by a check of its own, which names the guarantee it breaks; the market passes all."""
+"""Every planted fault is found by a check of its own, which names the guarantee it breaks; the market passes all.
+
+And an audit of the log of a market with the fault, which knows nothing of it, names the transaction where it shows.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 import pytest
 
+from prorata.audit.auditor import Auditor, Summary
 from prorata.chain import Reverted
-from prorata.embedded import compiling
+from prorata.embedded import Compiler, compiling
 from prorata.exchange import Exchange
 from prorata.parameters import MarketParameters
 from prorata.receipts import receipts_in
 from prorata.revm_chain import RevmChain
 from prorata.twin import Twin, Violation
 from prorata.units import INDEX_UNIT, LONG, SHORT, WAD
-from tests.mutation import planted
+from tests.mutation import audited, planted
 
 MARK = 1000 * WAD
 TRADER, OTHER, THIRD, RICH, RICHER = range(1, 6)
@@ -187,22 +193,54 @@ CHECKS: dict[str, Callable[[], None]] = {
 }
 
 
-def test_every_bug_has_a_check() -> None:
-    assert CHECKS.keys() == planted.BUGS.keys()
+#: The two tests of a fault share a process, and what one has compiled.
+BUGS = [pytest.param(name, marks=pytest.mark.xdist_group(f"planted {name}")) for name in CHECKS]
+
+
+@cache
+def compiler_of(name: str) -> Compiler:
+    """Of contracts with a fault."""
+    return planted.BUGS[name].compiler()
+
+
+def audit(exchange: Exchange, folder: Path) -> Summary:
+    """What an audit finds that has the market's address and nothing else."""
+    auditor = Auditor(exchange.chain, exchange.market.address, folder)
+    summary = auditor.run()
+    auditor.close()
+    return summary
+
+
+def test_every_bug_has_a_check_and_a_market_to_audit() -> None:
+    assert CHECKS.keys() == audited.MARKETS.keys() == planted.BUGS.keys()
 
 
 @pytest.mark.parametrize("name", CHECKS)
-def test_the_market_passes(name: str) -> None:
+def test_the_market_passes(name: str, tmp_path: Path) -> None:
     CHECKS[name]()
+    exchange, _ = audited.MARKETS[name]()
+    found = audit(exchange, tmp_path)
+    assert (found.shown, found.complete) == ([], True)
 
 
-@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize("name", BUGS)
 def test_bug(name: str) -> None:
     """The check of its name finds it, and says what it breaks."""
-    bug = planted.BUGS[name]
-    with compiling(bug.compiler()), pytest.raises(Violation) as caught:
+    with compiling(compiler_of(name)), pytest.raises(Violation) as caught:
         CHECKS[name]()
-    assert caught.value.guarantee == bug.guarantee
+    assert caught.value.guarantee == planted.BUGS[name].guarantee
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_an_audit_names_its_transaction(name: str, tmp_path: Path) -> None:
+    """The first thing that it finds is the fault, where it happened, and what it breaks."""
+    with compiling(compiler_of(name)):
+        exchange, block = audited.MARKETS[name]()
+    found = audit(exchange, tmp_path)
+    assert found.findings > 0
+    where = found.shown[0].where
+    assert (where.block, where.transaction) == (block, f"0x{block:064x}")
+    assert found.shown[0].guarantee == planted.BUGS[name].guarantee
 
 
 def test_a_patch_that_does_not_apply_says_so() -> None:

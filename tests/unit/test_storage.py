@@ -1,6 +1,7 @@
 """What is read from storage words is what the contracts' own views say, all through a market's life."""
 
-from prorata.storage import CLOSED, LAGGING, signed
+from prorata.exchange import CLOSED, LAGGING
+from prorata.storage import signed
 from tests.fuzz.rules import INSURERS, TRADERS
 from tests.fuzz.run import Run
 

@@ -203,6 +203,18 @@ class TestPositions:
         assert (receipt.mark_before, receipt.mark_after) == (MARK, 900 * WAD)
         assert market.exchange.mark == 900 * WAD
 
+    @pytest.mark.parametrize("first", [1, -1])
+    def test_turned_over_to_the_same_size_it_is_filed_by_its_new_side(self, twin: TwinFactory, first: int) -> None:
+        """With as many shares and more collateral than before, but on a side whose index stands elsewhere."""
+        market = twin()
+        funded(market)
+        trade(market, "maker", first * WAD, MARK)
+        mark = MARK * (10 - first) // 10
+        market.set_price(mark)
+        trade(market, "maker", -2 * first * WAD, mark * (100 + 3 * first) // 100)
+        assert held(market.exchange, TRADER) == -first * WAD
+        market.check()
+
     def test_both_parties_may_turn_over_at_once(self, twin: TwinFactory) -> None:
         market = twin()
         funded(market)

@@ -545,6 +545,26 @@ class TestClosing:
         # Together they took per share what the premium was per share of those who were there when it decayed.
         assert side.index - last.indices[LONG] == due * INDEX_UNIT // side.shares
 
+    def test_shorts_that_pay_are_stopped_by_the_budget_too(self, twin: TwinFactory) -> None:
+        market = twin(**FUNDED, max_buckets=1)
+        market.deposit(RICH, 10**6 * WAD)
+        market.deposit(STRANGER, 10**5 * WAD)
+        for trader, collateral in self.COLLATERALS.items():
+            market.deposit(trader, collateral)
+            market.trade(trader, RICH, False, WAD, MARK)
+        # Just under where the first of them would be closed: shorts lose as the price rises.
+        mark = min(edge_of(market, trader) for trader in self.COLLATERALS) - WAD
+        market.set_price(mark)
+        market.settle_fully()
+        market.trade(STRANGER, RICH, False, 8 * WAD, mark * 996 // 1000)
+        market.exchange.chain.advance(30 * DAY)
+        market.settle()
+        closed = 0
+        while market.exchange.core.lagging:
+            same_block(market)
+            closed += settle(market).buckets_closed
+        assert closed >= 1 and premium(market) == 0
+
     def test_a_rest_shuts_the_market_even_at_the_index(self, twin: TwinFactory) -> None:
         market = twin(**FUNDED, max_buckets=1)
         mark = cornered(market, self.COLLATERALS)

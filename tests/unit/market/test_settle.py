@@ -508,6 +508,28 @@ class TestStops:
         settle_through(made, 30_000 * WAD)
         assert [bool(made.account(trader).shares) for trader in (A, B, C, D, E)] == [False] * 4 + [True]
 
+    @pytest.mark.parametrize("factor", [10, 300, 10_000])
+    @pytest.mark.parametrize("max_words", [72, 320])
+    def test_words_cost_calls_only_after_a_rise_by_orders_of_magnitude(
+        self, exchange: ExchangeFactory, max_words: int, factor: int
+    ) -> None:
+        """The published bound: two shorts with nothing between them, and the price rises `factor` times after they were
+        filed. A word of the bitmap spans 256 buckets, each at least half of `bucket_width` of the price then."""
+        market = exchange(mark=WAD, max_words=max_words, max_price_step=WAD // 2)
+        market.deposit(RICH, 10**8 * WAD)
+        for trader, collateral in ((A, 100 * WAD), (B, 10**7 * WAD)):
+            market.deposit(trader, collateral)
+            market.trade(trader, RICH, False, 100 * WAD, WAD)
+        calls = settle_through(market, factor * WAD)
+        assert not market.account(A).shares and market.account(B).shares
+        steps, price = 0, WAD
+        while price < factor * WAD:
+            steps, price = steps + 1, price * 3 // 2
+        words = 2 * factor * WAD // (256 * P.bucket_width)
+        assert calls <= steps + words // max_words + 1
+        if factor == 10_000:
+            assert calls > steps + words // max_words // 3, "the bound is no higher than it needs to be"
+
     def test_the_price_may_turn_during_catch_up(self, twin: TwinFactory) -> None:
         market = twin(max_buckets=1)
         crowd(market, self.LADDER | {RICHER: 5000})
@@ -727,15 +749,19 @@ def rich_alone(exchange: Exchange, fortune: int) -> None:
         exchange.deposit(trader, fortune)
 
 
-def settle_through(exchange: Exchange, price: int) -> None:
-    """Settle until the mark is there, through every stop, and see after each that nothing is lost (S1)."""
+def settle_through(exchange: Exchange, price: int) -> int:
+    """Settle until the mark is there, through every stop, and see after each that nothing is lost (S1).
+
+    Returns:
+        How many calls it took.
+    """
     exchange.set_price(price)
-    for _ in range(300):
+    for calls in range(1, 1500):
         exchange.settle()
         owed = sum(exchange.account(trader).equity for trader in range(9)) + exchange.insurance_owed
         assert 0 <= exchange.token_balance(exchange.market) - owed <= 1000
         if exchange.mark == price:
-            return
+            return calls
     pytest.fail(f"stuck at {exchange.mark} on the way to {price}")
 
 

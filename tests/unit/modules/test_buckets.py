@@ -423,6 +423,7 @@ class TestFiling:
             (10**15, 10**15, 2**60, 99),  # 10**12 * 2**60 = 2**99.9
             (2**49, WAD, 2**60, 109),  # exactly a power of two
             (2**49, WAD, 2**60 - 1, 108),  # and just under it
+            (10**14, 5_497_058_700_096_830, 2_147_678_759, 69),  # 2**70 less 6e-1: rounded up it would be one more
         ],
     )
     def test_level_on_paper(self, contract: Buckets, width: int, scale: int, mark: int, level: int) -> None:
@@ -832,6 +833,12 @@ class TestClose:
                 assert contract.scan(0, threshold) == Scan(0, 0, 0, threshold, False)
                 live = [place.upper_edge for place in shelf.sums]
                 assert max(live) <= bound <= threshold if live else bound == NO_TOP
+
+    def test_a_whole_word_at_once(self, buckets: Buckets) -> None:
+        shelf = filed(buckets, *((63, number) for number in range(256)))
+        close(buckets, shelf, 0)
+        check(buckets, shelf, [Place(63, number) for number in range(256)])
+        assert not shelf.members
 
     def test_raises_the_generation_of_what_it_closed_alone(self, buckets: Buckets) -> None:
         shelf = filed(buckets, (63, 1), (63, 0), (64, 0), (64, -1))

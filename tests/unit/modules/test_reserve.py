@@ -154,6 +154,13 @@ class TestDraw:
         assert reserve.words == [reserve.chain.now * 2**128 + 5, 30 * 2**128 + 1000]
         assert reserve.read("drawn") == 30
 
+    def test_the_first_begins_a_window_however_long_one_is(self, chain: BoaChain) -> None:
+        """None has begun in the year 1970."""
+        reserve = Reserve(chain, chain.deploy_source(SOURCE, CAP, 2**60))
+        assert reserve.read("drawable", 1000) == 500
+        reserve.send("draw", 30, 1000)
+        assert reserve.fields == (0, reserve.chain.now, 1000, 30)
+
     def test_the_next_ones_count_in_it(self, reserve: Reserve) -> None:
         reserve.send("draw", 30, 1000)
         start = reserve.chain.now
