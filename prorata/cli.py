@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Any
 
 import click
 from ape.cli import ConnectedProviderCommand
+from eth_utils.address import is_address
+
+#: Where `ape run deploy` saves the addresses of a deployment unless told otherwise.
+DEFAULT_ADDRESSES = Path("out/deployment.json")
 
 
 class BadInput(click.ClickException):
@@ -15,14 +21,18 @@ class BadInput(click.ClickException):
     exit_code = 2
 
 
-class Command(ConnectedProviderCommand):
-    """An Ape command with `--network`, whose complaints about its options are one line."""
+class PlainCommand(click.Command):
+    """A command whose complaints about its options are one line."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         try:
             return super().make_context(*args, **kwargs)
         except click.UsageError as error:
             raise BadInput(" ".join(error.format_message().split())) from None
+
+
+class Command(PlainCommand, ConnectedProviderCommand):
+    """The same, connected to the network that `--network` names."""
 
 
 class DecimalRange(click.ParamType):
@@ -56,3 +66,27 @@ def exclusive(**options: Any) -> str | None:
     if len(given) > 1:
         raise BadInput(f"{' and '.join('--' + name for name in given)} exclude each other")
     return given[0] if given else None
+
+
+def saved_market(market: str | None, addresses: Path | None) -> str:
+    """A market's address, as given or as saved by `ape run deploy`.
+
+    Raises:
+        BadInput: both are given, or what is given holds no address.
+    """
+    exclusive(market=market, addresses=addresses)
+    if market is None:
+        market = _saved(addresses or DEFAULT_ADDRESSES)
+    if not is_address(market):
+        raise BadInput(f"{market!r} is not an address")
+    return market
+
+
+def _saved(path: Path) -> str:
+    """The market in a file of addresses."""
+    try:
+        return str(json.loads(path.read_text())["market"])
+    except OSError as error:
+        raise BadInput(f"no --market given, and {path} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise BadInput(f"{path} holds no market's address") from None

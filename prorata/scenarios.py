@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -90,6 +90,39 @@ def load_named(name: str) -> PricePath:
         raise PathError(f"no scenario {_shown(name)}; known: {', '.join(named())}")
     lines = _read(SCENARIOS / f"{name}.csv")
     return PricePath(name, _points(lines, name), _notes(lines))
+
+
+def load_published(name: str) -> PricePath:
+    """A stress event as its sources have it: the first price of its path and the published ones, nothing in between.
+
+    Raises:
+        PathError: no event of that name; or its file marks nothing after the first price as published.
+    """
+    path = load_named(name)
+    kinds = _column_of(_read(SCENARIOS / f"{name}.csv"), "kind", name)
+    points = [
+        point
+        for number, (point, kind) in enumerate(zip(path.points, kinds, strict=True))
+        if not number or kind == "published"
+    ]
+    if len(points) < 2:
+        raise PathError(f"{name}: no price after the first is published")
+    return PricePath(name, tuple(points), path.notes)
+
+
+def refined(path: PricePath) -> PricePath:
+    """The path with one more point between any two that are at least two seconds apart: half-way in time, at equal
+    ratios. The new price is rounded to 18 digits after the point, half to even."""
+    points = [path.points[0]]
+    with localcontext() as context:
+        context.prec = 60
+        for before, after in pairwise(path.points):
+            middle = (before.timestamp + after.timestamp) // 2
+            if middle > before.timestamp:
+                price = (before.price * after.price).sqrt().quantize(Decimal(1).scaleb(-_DECIMALS), ROUND_HALF_EVEN)
+                points.append(PricePoint(middle, price))
+            points.append(after)
+    return PricePath(path.name, tuple(points), path.notes)
 
 
 def shock(kind: Literal["drop", "rise"], fraction: Decimal, start: Decimal = Decimal(1000)) -> PricePath:
@@ -189,6 +222,13 @@ def _points(lines: list[str], where: str) -> tuple[PricePoint, ...]:
     if len(points) < 2:
         raise PathError(f"{where}: {len(points)} price row(s), at least 2 needed")
     return tuple(points)
+
+
+def _column_of(lines: list[str], name: str, where: str) -> list[str]:
+    """A column of a file that has been checked."""
+    (at, header), *rows = _rows(lines, where)
+    column = _column(header, name, at)
+    return [fields[column] for _, fields in rows]
 
 
 def _column(header: list[str], name: str, at: str) -> int:

@@ -56,12 +56,14 @@ class Setup:
     Attributes:
         path: the prices.
         traders: how many; half of them start long, half short.
-        leverage: the highest; each trader draws its own between 1 and this.
+        leverage: the highest; each trader draws its own between `lowest_leverage` and this.
         insurance: quote deposited in the vault before the shock, whole units.
         seed: of every random choice.
         parameters: of the market.
         keepers: a key of KEEPERS.
         oracle_dies_at: number of the last price that the oracle says (the path's first is 0); None: it says them all.
+        lowest_leverage: at most `leverage`; if equal, everybody has the same.
+        collateral: what a trader may start with, quote, whole units.
     """
 
     path: PricePath
@@ -72,6 +74,8 @@ class Setup:
     parameters: MarketParameters = field(default_factory=MarketParameters)
     keepers: str = "none"
     oracle_dies_at: int | None = None
+    lowest_leverage: Decimal = Decimal(1)
+    collateral: range = COLLATERAL
 
 
 @dataclass(frozen=True)
@@ -173,12 +177,19 @@ class WindDown:
 
 @dataclass
 class Run:
-    """Everything a run found out."""
+    """Everything a run found out.
+
+    Attributes:
+        fund: what the vault's shares are worth when the path begins, fees of the set-up included; quote, 18 digits.
+        open_interest: of a side when the path begins, size, 18 digits.
+    """
 
     setup: Setup
     network: str
     traders: list[Trader]
     keeper: Trader | None = None
+    fund: int = 0
+    open_interest: int = 0
     settlements: list[Settlement] = field(default_factory=list)
     liquidations: list[Liquidation] = field(default_factory=list)
     #: Liquidations that the market refused the keeper, by reason.
@@ -228,7 +239,7 @@ def simulate(chain: Chain, setup: Setup, progress: Progress | None = None) -> Ru
     """
     report = progress or (lambda _what, _done, _of: None)
     first = setup.path.points[0]
-    run = Run(setup, chain.network, _draw_traders(setup))
+    run = Run(setup, chain.network, draw_traders(setup))
     if KEEPERS[setup.keepers] is not None:
         run.keeper = Trader(setup.traders + 1, False, _keeper_collateral(run.traders))
     twin = Twin(chain, to_wad(first.price), len(run.everybody), setup.parameters, VaultParameters())
@@ -236,6 +247,7 @@ def simulate(chain: Chain, setup: Setup, progress: Progress | None = None) -> Ru
         run.guarantees[GAP_SAFE] = True
     try:
         _open_positions(twin, run, report)
+        run.fund, run.open_interest = twin.exchange.vault_assets, twin.exchange.side(LONG).open_interest
         _Drive(twin, run, report).follow()
     except Violation as violation:
         run.guarantees[violation.guarantee] = False
@@ -259,11 +271,25 @@ def _close_books(twin: Twin, run: Run) -> None:
 # ------------------------------------------------------------------------------------------------------------- set-up
 
 
-def _draw_traders(setup: Setup) -> list[Trader]:
+def draw_traders(setup: Setup) -> list[Trader]:
+    """Everybody's side and collateral."""
     rng = random.Random(setup.seed)
     sides = [number % 2 == 1 for number in range(setup.traders)]
     rng.shuffle(sides)
-    return [Trader(number, is_long, rng.choice(COLLATERAL) * WAD) for number, is_long in enumerate(sides, start=1)]
+    return [
+        Trader(number, is_long, rng.choice(setup.collateral) * WAD) for number, is_long in enumerate(sides, start=1)
+    ]
+
+
+def draw_wishes(setup: Setup, traders: list[Trader]) -> dict[int, int]:
+    """By trader: the position it wants, size, 18 digits."""
+    rng = random.Random(setup.seed + 1)
+    mark, spread = to_wad(setup.path.points[0].price), setup.leverage - setup.lowest_leverage
+    wishes: dict[int, int] = {}
+    for trader in traders:
+        leverage = setup.lowest_leverage + spread * Decimal(rng.randint(0, 100)) / 100
+        wishes[trader.number] = int(trader.deposited * leverage) * WAD // mark
+    return wishes
 
 
 def _keeper_collateral(traders: list[Trader]) -> int:
@@ -273,15 +299,12 @@ def _keeper_collateral(traders: list[Trader]) -> int:
 
 def _open_positions(twin: Twin, run: Run, report: Progress) -> None:
     """Insure the market, fund everyone, and match longs with shorts until each has what it wants."""
-    rng = random.Random(run.setup.seed + 1)
     if run.setup.insurance:
         twin.insure(run.setup.insurance * WAD)
-    wanted: dict[int, int] = {}
+    wanted = draw_wishes(run.setup, run.traders)
     for done, trader in enumerate(run.traders, start=1):
         report("funding", done, len(run.traders))
         twin.deposit(trader.number, trader.deposited)
-        leverage = 1 + (run.setup.leverage - 1) * Decimal(rng.randint(0, 100)) / 100
-        wanted[trader.number] = int(trader.deposited * leverage) * WAD // twin.exchange.mark
     if run.keeper is not None:
         twin.deposit(run.keeper.number, run.keeper.deposited)
 

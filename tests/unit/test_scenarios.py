@@ -30,7 +30,9 @@ from prorata.scenarios import (
     PricePoint,
     load_csv,
     load_named,
+    load_published,
     named,
+    refined,
     shock,
 )
 from prorata.simulation import LATE_POINTS, MAX_SETTLEMENTS, Run, Setup, simulate
@@ -241,6 +243,12 @@ EVENTS = {
     ),
     "jelly-2025": Event(("2025-03-26", "2025-03-26"), ("0.0475", "0.0095"), (("0.0095", "0.0475", "400"),)),
     "october-2025": Event(("2025-10-10", "2025-10-10"), ("869",), (("1000", "869", "-13.1"),)),
+    "october-2025-sol": Event(("2025-10-10", "2025-10-10"), ("740",), (("1000", "740", "-26"),)),
+    "october-2025-alt": Event(("2025-10-10", "2025-10-10"), ("500",), (("1000", "500", "-50"),)),
+    "sol-2022": Event(("2022-11-09", "2022-11-09"), ("760",), (("1000", "760", "-24"),)),
+    "eth-whale-2025": Event(("2025-03-12", "2025-03-12"), ("1942.86", "1915", "1896.7")),
+    "popcat-2025": Event(("2025-11-12", "2025-11-12"), ("0.21", "0.12"), (("0.21", "0.12", "-43"),)),
+    "percolator-2026": Event(("2026-04-23", "2026-04-23"), ("138", "50"), (("138", "50", "-64"),)),
 }
 
 
@@ -288,6 +296,32 @@ class TestNamed:
             Decimal(3877), rel=Decimal("0.001")
         )
 
+    def test_eth_whale_prices_are_those_of_the_published_position(self) -> None:
+        # 340 M$ for 175k; and sold at 1,890 the 160k taken over at 1,915 lost the published 4 M$.
+        prices = [point.price for point in load_named("eth-whale-2025").points]
+        assert (340_000_000 / Decimal(175_000)).quantize(Decimal("0.01")) == prices[0]
+        assert (Decimal(1915) - min(prices)) * 160_000 == 4_000_000
+
+    @pytest.mark.parametrize("name", EVENTS)
+    def test_published_prices_alone_start_where_the_path_does(self, name: str) -> None:
+        path, alone = load_named(name), load_published(name)
+        assert (alone.name, alone.notes) == (path.name, path.notes)
+        assert alone.points[0] == path.points[0]
+        assert set(alone.points) <= set(path.points)
+        later = EVENTS[name].published[kinds(name)[0] == "published" :]
+        assert [point.price for point in alone.points[1:]] == [Decimal(price) for price in later]
+
+    def test_a_path_without_published_prices_has_none_alone(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("prorata.scenarios.SCENARIOS", tmp_path)
+        (tmp_path / "calm.csv").write_text("timestamp,price,kind\n1,10,published\n2,20,interpolated\n")
+        (tmp_path / "bare.csv").write_text(HEAD + "1,10\n2,20\n")
+        with pytest.raises(PathError, match=r"^calm: no price after the first is published$"):
+            load_published("calm")
+        with pytest.raises(PathError, match=r"^bare: line 1: column kind missing"):
+            load_published("bare")
+
     @pytest.mark.parametrize("name", EVENTS)
     def test_is_dated(self, name: str) -> None:
         points = load_named(name).points
@@ -309,6 +343,25 @@ class TestNamed:
             load_named(name)
         assert str(caught.value).endswith("known: " + ", ".join(sorted(EVENTS)))
         assert len(str(caught.value).splitlines()) == 1
+
+
+class TestRefined:
+    def test_puts_a_point_half_way_at_equal_ratios(self) -> None:
+        finer = refined(path_of((10, "100"), (20, "400"), (21, "9"), (24, "16")))
+        # Nothing fits between seconds 20 and 21.
+        assert finer.points == path_of((10, "100"), (15, "200"), (20, "400"), (21, "9"), (22, "12"), (24, "16")).points
+
+    def test_rounds_to_18_digits(self) -> None:
+        (_, middle, _) = refined(path_of((0, "1"), (2, "2"))).points
+        assert middle.price == Decimal("1.414213562373095049")
+
+    @given(points=paths())
+    def test_gives_a_path_that_the_market_accepts(self, points: tuple[PricePoint, ...]) -> None:
+        finer = refined(PricePath("any", points))
+        assert finer.points[:: len(finer.points) - 1] == points[:: len(points) - 1]
+        assert set(points) <= set(finer.points)
+        assert all(before.timestamp < after.timestamp for before, after in pairwise(finer.points))
+        assert all(MIN_PRICE <= to_wad(point.price) <= MAX_PRICE for point in finer.points)
 
 
 class TestShock:
