@@ -13,6 +13,8 @@ from prorata.parameters import MarketParameters, VaultParameters
 FEED_DECIMALS = 18
 #: By the numbers that `MarketLens.mode` returns.
 MODES = ("active", "reduce-only", "catch-up", "closed")
+#: Bits of `CoreState.conditions`, as in `contracts/modules/modes.vy`.
+LAGGING, SUSPECT, GUARDED, CLOSED = 1, 2, 4, 8
 #: Enough for any test, far below what the contracts refuse.
 FUNDS = 10**30
 
@@ -65,22 +67,22 @@ class CoreState:
     @property
     def lagging(self) -> bool:
         """The mark had not reached the index when it was last settled."""
-        return bool(self.conditions & 1)
+        return bool(self.conditions & LAGGING)
 
     @property
     def suspect(self) -> bool:
         """The oracle was reported dead, and nobody has settled since."""
-        return bool(self.conditions & 2)
+        return bool(self.conditions & SUSPECT)
 
     @property
     def guarded(self) -> bool:
         """The guardian made the market reduce-only."""
-        return bool(self.conditions & 4)
+        return bool(self.conditions & GUARDED)
 
     @property
     def closed(self) -> bool:
         """The market was wound down."""
-        return bool(self.conditions & 8)
+        return bool(self.conditions & CLOSED)
 
 
 @dataclass(frozen=True)
@@ -130,13 +132,17 @@ class Exchange:
         parameters: MarketParameters | None = None,
         vault_parameters: VaultParameters | None = None,
         decimals: int = 18,
+        token_contract: str = "MockToken",
     ) -> Exchange:
         """Deploy a market with everything it needs from test account 0.
 
         The vault is told the address that the market is going to have; the market checks it.
+
+        Args:
+            token_contract: name of the collateral token's contract; it has all functions of `MockToken`.
         """
         parameters, vault_parameters = (parameters or MarketParameters(), vault_parameters or VaultParameters())
-        token = chain.deploy("MockToken", decimals)
+        token = chain.deploy(token_contract, decimals)
         feed = chain.deploy("MockAggregator", FEED_DECIMALS, mark)
         trading = chain.deploy("TradingLogic", feed.address, parameters.as_tuple())
         market_address = chain.next_address(0, skip=1)
