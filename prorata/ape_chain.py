@@ -43,7 +43,7 @@ from web3.types import BlockIdentifier, FilterParams, LogReceipt, RPCEndpoint, T
 from web3.utils import get_create_address
 
 from prorata.abi import Interface, revert_reason
-from prorata.chain import GENESIS, Contract, Log, Reverted, Transaction
+from prorata.chain import GENESIS, Contract, Entry, Log, Reverted, Transaction
 
 #: Gas limit of every transaction: what a transaction may use at most on Ethereum since Fusaka (EIP-7825).
 TRANSACTION_GAS = 2**24
@@ -77,12 +77,15 @@ class ApeChain:
     Several may be in use at once, each on its own network. It keeps no clock and no nonces of its own: they are the
     network's, so transactions may be sent past it too.
 
+    Args:
+        first_second: a younger chain is taken there, by an empty block; 0 leaves it alone, for whoever only reads.
+
     Raises:
         ValueError: the network is not a local one, so its clock cannot be set.
         ape.exceptions.ProviderNotConnectedError: Ape is not connected.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first_second: int = GENESIS) -> None:
         provider = ape.networks.provider
         if not isinstance(provider, TestProviderAPI):
             raise ValueError(f"{provider.network_choice} is not a local network")
@@ -94,8 +97,8 @@ class ApeChain:
         if isinstance(self._web3.provider, HTTPProvider):
             _remember_chain_id(self._web3.provider)
         self._contracts: dict[str, ApeContract] = {}
-        if self.now < GENESIS:
-            self.advance(GENESIS - self.now)
+        if self.now < first_second:
+            self.advance(first_second - self.now)
 
     @property
     def now(self) -> int:
@@ -113,6 +116,25 @@ class ApeChain:
         None of an empty range; blocks still to come are not waited for. A node may refuse a range that is too long, or
         one that holds too much: ask for pieces.
         """
+        return self._decoded(self._raw_logs(from_block, to_block))
+
+    def entries(self, from_block: int, to_block: int) -> list[Entry]:
+        """The same events as `logs`, each with its block, second and transaction.
+
+        Where a node does not state the second beside the event (Anvil does), every block is asked for its own.
+        """
+        seconds: dict[int, int] = {}
+        found = []
+        for raw in self._raw_logs(from_block, to_block):
+            logs = self._decoded([raw])
+            block = raw["blockNumber"]
+            if logs and block not in seconds:
+                stated: Any = raw.get("blockTimestamp")
+                seconds[block] = self._web3.eth.get_block(block)["timestamp"] if stated is None else int(str(stated), 0)
+            found += [Entry(block, seconds[block], raw["transactionHash"].to_0x_hex(), log) for log in logs]
+        return found
+
+    def _raw_logs(self, from_block: int, to_block: int) -> list[LogReceipt]:
         from_block, to_block = max(from_block, 0), min(to_block, self.block)
         if from_block > to_block or not self._contracts:
             return []
@@ -122,7 +144,7 @@ class ApeChain:
             "toBlock": BlockNumber(to_block),
             "address": addresses,
         }
-        return self._decoded(self._web3.eth.get_logs(wanted))
+        return self._web3.eth.get_logs(wanted)
 
     def advance(self, seconds: int) -> None:
         """Mine an empty block `seconds` after the last one; the next transaction's is one second later.

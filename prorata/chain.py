@@ -37,6 +37,23 @@ class Log:
 
 
 @dataclass(frozen=True)
+class Entry:
+    """An event and where it stands.
+
+    Attributes:
+        block: its block's number.
+        timestamp: of its block, seconds.
+        transaction: hash of its transaction, 0x-hex; an in-process EVM names transactions by their blocks.
+        log: the event.
+    """
+
+    block: int
+    timestamp: int
+    transaction: str
+    log: Log
+
+
+@dataclass(frozen=True)
 class Transaction:
     """What a mined transaction did.
 
@@ -84,6 +101,10 @@ class Chain(Protocol):
 
         None of an empty range; blocks still to come are not waited for.
         """
+        ...
+
+    def entries(self, from_block: int, to_block: int) -> Sequence[Entry]:
+        """The same events as `logs`, each with its block, second and transaction."""
         ...
 
     def advance(self, seconds: int) -> None:

@@ -23,7 +23,7 @@ from rlp import encode as rlp_encode
 from vyper.compiler.output import build_abi_output, build_layout_output
 
 from prorata.abi import Interface
-from prorata.chain import GENESIS, Log, Transaction
+from prorata.chain import GENESIS, Entry, Log, Transaction
 
 _MNEMONIC = "test test test test test test test test test test test junk"
 CONTRACTS = Path(__file__).parent.parent / "contracts"
@@ -140,8 +140,8 @@ class EmbeddedChain(ABC):
         self._timestamp = GENESIS
         self._contracts: dict[str, EmbeddedContract] = {}
         self._nonces: dict[int, int] = {}
-        #: Events of every transaction that was not refused; its block is its place here, from 1.
-        self._history: list[Sequence[RawLog]] = []
+        #: Second and events of every transaction that was not refused; its block is its place here, from 1.
+        self._history: list[tuple[int, Sequence[RawLog]]] = []
 
     @property
     @abstractmethod
@@ -170,7 +170,15 @@ class EmbeddedChain(ABC):
 
     def logs(self, from_block: int, to_block: int) -> list[Log]:
         blocks = self._history[max(from_block, 1) - 1 : max(to_block, 0)]
-        return self._decoded(log for block in blocks for log in block)
+        return self._decoded(log for _, block in blocks for log in block)
+
+    def entries(self, from_block: int, to_block: int) -> list[Entry]:
+        first = max(from_block, 1)
+        return [
+            Entry(number, timestamp, f"0x{number:064x}", log)
+            for number, (timestamp, block) in enumerate(self._history[first - 1 : max(to_block, 0)], first)
+            for log in self._decoded(block)
+        ]
 
     def advance(self, seconds: int) -> None:
         self._timestamp += seconds
@@ -200,8 +208,8 @@ class EmbeddedChain(ABC):
         self._timestamp += 1
         data = contract.interface.calldata(function, arguments)
         _, logs = self._run(self.address(sender), contract.address, data, modifying=True)
-        self._history.append(tuple(logs))
-        return Transaction(gas=0, logs=self._decoded(self._history[-1]), timestamp=self.now)
+        self._history.append((self.now, tuple(logs)))
+        return Transaction(gas=0, logs=self._decoded(self._history[-1][1]), timestamp=self.now)
 
     def call(self, contract: EmbeddedContract, function: str, *arguments: Any) -> Any:
         data = contract.interface.calldata(function, arguments)
@@ -213,7 +221,7 @@ class EmbeddedChain(ABC):
         self._timestamp += 1
         self._nonces[sender] = self._nonces.get(sender, 0) + 1
         logs = self._create(self.address(sender), address, code + interface.constructor(arguments))
-        self._history.append(tuple(logs))
+        self._history.append((self.now, tuple(logs)))
         return self._register(address, interface)
 
     def _register(self, address: str, interface: Interface) -> EmbeddedContract:

@@ -9,7 +9,7 @@ from prorata.chain import Log
 from prorata.units import WAD
 
 #: The fields of the contracts' `Receipt` struct, in order.
-_AMOUNTS = (
+RECEIPT_AMOUNTS = (
     "gross",
     "deficit",
     "covered",
@@ -75,9 +75,9 @@ class Receipt:
         """The receipt in a `Settled` event; that of a `Moved` has nothing but zeros where something would be closed."""
         fields = log.fields
         closes = log.name == "Settled"
-        amounts = dict.fromkeys(_AMOUNTS, 0)
+        amounts = dict.fromkeys(RECEIPT_AMOUNTS, 0)
         if closes:
-            amounts |= zip(_AMOUNTS, fields["receipt"], strict=True)
+            amounts |= zip(RECEIPT_AMOUNTS, fields["receipt"], strict=True)
         else:
             amounts |= {"gross": fields["gross"], "open_interest": fields["open_interest"]}
         return cls(

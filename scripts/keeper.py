@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from collections.abc import Callable
@@ -10,36 +9,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import click
-from eth_utils.address import is_address
 from rich.console import Console
 from rich.status import Status as Spinner
 
 from prorata.ape_chain import OUTAGES, ApeChain
-from prorata.cli import BadInput, Command, DecimalRange, exclusive
+from prorata.cli import DEFAULT_ADDRESSES, BadInput, Command, DecimalRange, exclusive, saved_market
 from prorata.keeper import Keeper, NoMarket, Policy, Status, Summary, shown
 from prorata.units import to_wad
-
-DEFAULT_ADDRESSES = Path("out/deployment.json")
-
-
-def _market(market: str | None, addresses: Path | None) -> str:
-    """The market's address, as given or as saved by `ape run deploy`."""
-    exclusive(market=market, addresses=addresses)
-    if market is None:
-        market = _saved(addresses or DEFAULT_ADDRESSES)
-    if not is_address(market):
-        raise BadInput(f"{market!r} is not an address")
-    return market
-
-
-def _saved(path: Path) -> str:
-    """The market in a file of addresses."""
-    try:
-        return str(json.loads(path.read_text())["market"])
-    except OSError as error:
-        raise BadInput(f"no --market given, and {path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
-        raise BadInput(f"{path} holds no market's address") from None
 
 
 def _wad(name: str, amount: Decimal) -> int:
@@ -135,7 +111,7 @@ def cli(
     """
     exclusive(**{"once": once or None, "max-passes": max_passes})
     policy = Policy(account, _wad("leverage", leverage), _wad("min-profit", min_profit), from_block)
-    address = _market(market, addresses)
+    address = saved_market(market, addresses)
     # Long lines stay whole in a file.
     console = Console(width=None if sys.stdout.isatty() else 250)
 

@@ -20,6 +20,14 @@ def test_logs_of_past_blocks_are_those_of_the_transactions(chain: ApeChain) -> N
     assert chain.logs(last - 1, last) == [*first.logs, *second.logs]
     assert chain.logs(last, last + 5) == second.logs
     assert chain.logs(last + 1, last + 5) == chain.logs(last, last - 1) == []
+    entries = chain.entries(last - 1, last)
+    assert [entry.log for entry in entries] == chain.logs(last - 1, last)
+    assert {(entry.block, entry.timestamp) for entry in entries} == {
+        (last - 1, first.timestamp),
+        (last, second.timestamp),
+    }
+    assert len({entry.transaction for entry in entries}) == 2
+    assert all(len(entry.transaction) == 66 for entry in entries)
 
 
 def test_a_ledger_of_every_block_agrees_with_the_views(chain: ApeChain) -> None:

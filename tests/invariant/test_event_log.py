@@ -46,9 +46,14 @@ RARE = {
 
 
 class Run:
-    """A market and its ledger, one random operation after the other."""
+    """A market and its ledger, one random operation after the other.
 
-    def __init__(self, seed: int) -> None:
+    Args:
+        seed: of everything that is drawn.
+        fixed: parameters of the market that are not.
+    """
+
+    def __init__(self, seed: int, **fixed: int) -> None:
         self.rng = rng = random.Random(seed)
         self.chain = RevmChain()
         parameters = {
@@ -59,6 +64,7 @@ class Run:
             "cooloff": rng.choice([0, 600]),
             "liquidation_fee": rng.choice([0, WAD // 100, WAD // 40]),
             "bucket_width": rng.choice([WAD // 10_000, WAD // 1000, WAD // 200]),
+            **fixed,
         }
         market = MarketParameters(
             premium_retention=WAD - WAD // 600, oracle_grace=3600, guardian=self.chain.address(0), **parameters

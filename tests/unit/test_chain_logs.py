@@ -42,6 +42,25 @@ def test_events_are_those_of_the_transactions_in_order(exchange: Exchange) -> No
     assert chain.logs(0, last)[-len(second.logs) :] == second.logs
 
 
+def test_entries_say_where_and_when_an_event_was(exchange: Exchange) -> None:
+    chain = exchange.chain
+    exchange.fund(TRADER)
+    chain.advance(100)
+    first = exchange.deposit(TRADER, WAD)
+    chain.advance(50)
+    second = exchange.withdraw(TRADER, WAD)
+    last = chain.block
+    entries = chain.entries(last - 1, last)
+    assert [entry.log for entry in entries] == chain.logs(last - 1, last)
+    assert {(entry.block, entry.timestamp, entry.transaction) for entry in entries} == {
+        (last - 1, first.timestamp, f"0x{last - 1:064x}"),
+        (last, second.timestamp, f"0x{last:064x}"),
+    }
+    assert second.timestamp - first.timestamp == 51
+    assert chain.entries(last + 1, last + 5) == chain.entries(last, last - 1) == []
+    assert [entry.log for entry in chain.entries(0, last)] == chain.logs(0, last)
+
+
 def test_a_deployment_logs_too(exchange: Exchange) -> None:
     (log,) = (log for log in exchange.chain.logs(0, exchange.chain.block) if log.name == "Deployed")
     assert (log.address, log.fields["insurance"]) == (exchange.market.address, exchange.vault.address)

@@ -391,6 +391,15 @@ class TestTheLog:
         with pytest.raises(LedgerError, match="deployed twice"):
             Ledger().read([*market.logs, market.logs[deployed]])
 
+    def test_cancelled_orders_are_no_balance(self) -> None:
+        """A market in which somebody cancelled an order has books like any other."""
+        market = opened()
+        before = books(market.ledger())
+        market.exchange.cancel(MAKER, market.exchange.order(MAKER, True, WAD, MARK))
+        market.chain.transact(market.exchange.market, "cancel_all", 5, sender=MAKER)
+        assert {"OrderCancelled", "NonceRaised"} <= {log.name for log in market.logs}
+        assert books(market.ledger()) == before
+
     def test_an_unknown_event_is_refused(self) -> None:
         market = opened()
         with pytest.raises(LedgerError, match="Refunded"):
