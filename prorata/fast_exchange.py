@@ -201,7 +201,11 @@ class FastExchange:
     def trade_batch(self, taker: int, trades: Sequence[tuple[int, bool, int, int]]) -> None:
         """Several orders (maker, what it becomes, size, price) signed and filled in one transaction."""
         orders = [self.order(maker, is_long, size, price) for maker, is_long, size, price in trades]
-        parts = [words(order.encoded, 11 * 32, order.size, 65, order.signature.ljust(96, b"\0")) for order in orders]
+        self.fill_batch(taker, [(order, order.size) for order in orders])
+
+    def fill_batch(self, taker: int, fills: Sequence[tuple[SignedOrder, int]]) -> None:
+        """Fill several signed orders, each by a size, in one transaction."""
+        parts = [words(order.encoded, 11 * 32, size, 65, order.signature.ljust(96, b"\0")) for order, size in fills]
         offsets = [32 * len(parts) + sum(map(len, parts[:i])) for i in range(len(parts))]
         self._act("fill_batch", taker, 32, len(parts), *offsets, *parts)
 
