@@ -67,6 +67,11 @@ campaign: env ## stateful runs, 100,000 steps, S1 to S4 and S8 checked after eac
 fuzz: env ## random markets, every guarantee after every operation: make fuzz STEPS=10000000 SEED=1; resumes
 	python -m tests.fuzz --steps $(or $(STEPS),1000000) --seed $(or $(SEED),1)
 
+.PHONY: attack
+attack: compile ## every known attack, searched for its largest profit, and the table of docs/threat-model.md; a quarter of an hour
+	ape run attack --all --strikes 60 --out out/attacks
+	python -m prorata.attacks.threats out/attacks/attacks.json
+
 .PHONY: mutate
 mutate: env ## change the contracts a little, 1,800 times; what the fast suite misses; hours, goes on if broken off
 	nice python -m tests.mutation
@@ -91,9 +96,28 @@ coverage: env ## which branches of the contracts the tests take, both ways; half
 	pytest -q -p tests.coverage.plugin -n auto --dist loadfile $(COVERAGE)
 	python -m prorata.coverage
 
+.PHONY: bench
+bench: node compile ## how fast stress paths run: pyrevm, titanoboa, Ape on Anvil, numpy, two processes; leave it alone
+	python -m prorata.stress.benchmark
+
+.PHONY: sweep
+sweep: compile ## stressed markets by the thousand, and their page: make sweep PATHS=100000 SEED=1; resumes
+	ape run sweep --paths $(or $(PATHS),3000) --seed $(or $(SEED),1) --out out/sweep --resume
+
 .PHONY: docs
 docs: env ## draw the pictures in docs/ that show a rule
 	python -m prorata.plots
+	python -m prorata.attacks.defences
+
+.PHONY: replays
+replays: env ## replay every published event, and write docs/replays.md
+	ape run replay --all --out out/replays
+	cp out/replays/replays.md docs/replays.md
+
+.PHONY: compare
+compare: env ## the same shocks under the known rules: write tables and picture of docs/compare.md; four minutes
+	ape run compare --out out/compare
+	python -m prorata.rules.page out/compare
 
 .PHONY: specification
 specification: env ## write the tables of SPECIFICATION.md out of proofs and snapshots
