@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import differential_evolution
 
 from prorata.attacks.attack import Attack
-from prorata.attacks.world import SETTINGS, Books, Setting, World
+from prorata.attacks.world import SETTINGS, Setting, World
 from prorata.chain import Chain, Reverted
 from prorata.revm_chain import RevmChain
 from prorata.units import WAD
@@ -124,11 +124,7 @@ class Range:
             after = world.books
             gain = after.coalition - before.coalition
             bound = attack.bound(world, **knobs)
-            return Strike(gain, bound, world.recorder.gas, world.recorder.transactions, _payers(before, after))
-
-
-def _payers(before: Books, after: Books) -> dict[str, int]:
-    return after.payers(before)
+            return Strike(gain, bound, world.recorder.gas, world.recorder.transactions, after.payers(before))
 
 
 def search(attack: Attack, setting: Setting, strikes: int, seed: int) -> tuple[Range, dict[str, float], Strike]:

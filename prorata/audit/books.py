@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from prorata.audit.rules import EXACT, MIN_SCALE, Filing, clamp, payer, power, size_of, truncated, upper_edge
+from prorata.audit.rules import EXACT, Filing, clamp, payer, power, size_of, truncated, upper_edge
 from prorata.exchange import CLOSED, GUARDED
 from prorata.parameters import MarketParameters, VaultParameters
-from prorata.units import LONG, SHORT, WAD
+from prorata.units import LONG, MIN_SCALE, SHORT, WAD
 
 #: Of the vault's share price: virtual shares and token units (`InsuranceVault.vy`).
 SHARE_OFFSET = 10**6

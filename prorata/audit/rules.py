@@ -13,8 +13,8 @@ from prorata.units import INDEX_UNIT, LONG, SHORT, WAD
 
 #: Exact quote (54 digits) per quote (18 digits).
 EXACT = INDEX_UNIT
-#: Below this scale, or beyond this index, an epoch ends.
-MIN_SCALE, MAX_INDEX = 10**14, 2**156
+#: Beyond this index an epoch ends.
+MAX_INDEX = 2**156
 #: Sizes that differ in value by less than this part of the smallest position are the same.
 DUST_PART = 10**6
 MAX_OPEN_INTEREST = 2**96

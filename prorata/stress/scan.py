@@ -21,7 +21,7 @@ from prorata.stress.config import ABSENT, Sweep
 from prorata.stress.generator import BLOCK, block
 from prorata.stress.path import LARGEST_IMPACT as _LARGEST_IMPACT
 from prorata.stress.path import MAX_SETTLEMENTS
-from prorata.units import LONG, MAX_PRICE, MIN_PRICE, SHORT, WAD
+from prorata.units import LONG, MAX_PRICE, MIN_PRICE, MIN_SCALE, SHORT, WAD
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -33,7 +33,7 @@ _CLOSEOUT, _WIDTH = _MARKET.closeout_margin / WAD, _MARKET.bucket_width / WAD
 _FEE, _LIQUIDATION_FEE = _MARKET.fee_rate / WAD, _MARKET.liquidation_fee / WAD
 _LIQUIDATOR, _MINIMUM = _MARKET.liquidator_share / WAD, _MARKET.min_notional / WAD
 _DRAW_CAP = _VAULT.draw_cap / WAD
-_MIN_SCALE = 1e-4
+_MIN_SCALE = MIN_SCALE / WAD
 #: Index units to the quote.
 _INDEX_UNIT = 1e36
 _NEVER = -1.0
@@ -192,7 +192,12 @@ class State:
         deficit, surplus = np.minimum(np.maximum(-value, 0), gross), np.maximum(value, 0)
         size = shares * self.scale[loser, at]
         gap = (self.index_price - self.mark) * np.where(winner == LONG, 1, -1)
-        missed = np.where(alone, 0.0, size * np.maximum(gap, 0))
+        everybody = shares >= before * (1 - 1e-12)
+        factor = np.where(everybody, 0.0, 1 - shares / before)
+        scale = self.scale[winner, at] * np.where(factor > 0, factor, 1.0)
+        # Where that ends the epoch all losers close here, and winners miss the rest of the way of all of them.
+        ended = everybody | (scale < _MIN_SCALE)
+        missed = np.where(alone, 0.0, np.where(ended, before, shares) * self.scale[loser, at] * np.maximum(gap, 0))
         bonus = np.minimum(surplus, missed)
         self.assets += surplus - bonus
         covered = np.where(alone, 0.0, np.minimum(deficit, self._drawable()))
@@ -200,9 +205,7 @@ class State:
         # With nobody to win, the vault was given all of gross: what was not there is taken back.
         self.assets -= np.where(alone, deficit, 0.0)
         self.index[winner, at] += np.where(alone, 0.0, (covered + bonus - deficit) / np.where(alone, 1.0, winners))
-        everybody = shares >= before * (1 - 1e-12)
-        factor = np.where(everybody, 0.0, 1 - shares / before)
-        self.scale[winner, at] *= np.where(factor > 0, factor, 1.0)
+        self.scale[winner, at] = scale
         self.shares[closing] = 0
         self.cash = np.where(closing[-1], 0.0, self.cash)
         self.closing_gross += np.where(deficit > 0, gross, 0.0)
@@ -215,7 +218,7 @@ class State:
         self.lowest_assets = np.minimum(self.lowest_assets, self.assets)
         self.forced[loser, at] += size
         self.closed += closing.sum(axis=0)
-        self._end_epochs(everybody | (self.scale[winner, at] < _MIN_SCALE))
+        self._end_epochs(ended)
         self.refresh()
 
     def _end_epochs(self, ended: Mask) -> None:
