@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from unittest.mock import patch
-
-import pyrevm
 
 from prorata.attacks.attack import Attack
-from prorata.attacks.search import Costs, Range, Result, Strike, result
+from prorata.attacks.search import Costs, Result, Strike, result
 from prorata.attacks.world import SETTINGS
-from prorata.embedded import CONTRACTS, USUAL, Compiler, compiling
+from prorata.embedded import CONTRACTS, USUAL, Compiler
+from tests.adversarial import undefended
 from tests.mutation.changed import QuickChangedCompiler, write
 from tests.mutation.planted import Patch
 
@@ -41,7 +39,4 @@ def without(name: str, deployable: str, patches: tuple[Patch, ...]) -> Compiler:
 
 def struck(compiler: Compiler, attack: type[Attack], setting: str, knobs: dict[str, float]) -> Strike:
     """One strike on a weakened market."""
-    # Without optimization code is larger than a chain takes.
-    roomy = partial(pyrevm.CfgEnv, limit_contract_code_size=2**20)
-    with compiling(compiler), patch.object(pyrevm, "CfgEnv", roomy):
-        return Range(attack(), SETTINGS[setting]).strike(**knobs)
+    return undefended.struck(attack(), SETTINGS[setting], knobs, compiler)
