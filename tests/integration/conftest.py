@@ -10,8 +10,10 @@ from pathlib import Path
 
 import ape
 import pytest
+from playwright.sync_api import Browser
 
 from prorata.ape_chain import ApeChain
+from tests.browser import chromium
 
 EMBEDDED = "ethereum:local:test"
 NODES = ("ethereum:local:foundry", "ethereum:local:hardhat")
@@ -47,6 +49,13 @@ def chain(request: pytest.FixtureRequest, connect: Callable[[str], ApeChain]) ->
     network = connect(request.param)
     with network.anchor():
         yield network
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium. Not for the whole session: while it is open, nothing else can have an asyncio loop."""
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
