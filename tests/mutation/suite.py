@@ -20,7 +20,10 @@ PATHS = (
     "tests/unit/test_ledger.py",
     "tests/regression",
     "tests/invariant",
+    "tests/boundary",
 )
+#: What a missing lock lets through is seen from foreign code alone.
+REENTRANCY = "tests/boundary/test_reentrancy_matrix.py"
 NO_KILLERS = (
     "tests/unit/modules/test_errors.py",
     "tests/unit/market/test_deploy.py::test_every_deployable_fits_a_contract",
@@ -54,7 +57,8 @@ def order(mutant: Mutant, tests: Sequence[str], seconds: dict[str, float], kills
     """
     stem = Path(mutant.file).stem
     relevant = [test for test in tests if _is_relevant(stem, test)]
-    own = [test for test in relevant if _is_at_home(stem, test)]
+    homes = (*_homes(stem), *([REENTRANCY] if mutant.operator == "lock" else []))
+    own = [test for test in relevant if test.startswith(homes)]
     stateful = [test for test in relevant if "test_stateful.py" in test]
     favourites = kills.near(mutant, set(relevant))
     # Within the module's own tests there is little to compile, so what is quick there comes before the whole market.
@@ -100,9 +104,8 @@ def _by_file(tests: Iterable[str], seconds: dict[str, float]) -> list[str]:
     ]
 
 
-def _is_at_home(stem: str, test: str) -> bool:
-    names = (f"{UNIT}test_{stem}.py", f"{UNIT}test_{stem}_module.py", _HOMES.get(stem, "-"))
-    return test.startswith(names)
+def _homes(stem: str) -> tuple[str, ...]:
+    return f"{UNIT}test_{stem}.py", f"{UNIT}test_{stem}_module.py", _HOMES.get(stem, "-")
 
 
 def _is_relevant(stem: str, test: str) -> bool:

@@ -335,6 +335,12 @@ class TestMoving:
         assert ledger.bucket(ledger.load())[0] == 10 * LOT
         assert ledger.load().side == SHORT
 
+    def test_to_the_other_side_by_that_side_s_index_however_high(self, ledger: Ledger) -> None:
+        ledger.store(100 * LOT, SHORT, 10 * LOT)  # files at -10
+        ledger.send("set_index", LONG, 30 * UNIT)
+        ledger.store(100 * LOT, LONG, 10 * LOT)
+        assert ledger.load().filing[1] == floor(Fraction(20 * UNIT, 2**LEVEL))
+
     def test_to_nothing(self, ledger: Ledger) -> None:
         ledger.store(100 * LOT, LONG, 10 * LOT)
         before = ledger.load()

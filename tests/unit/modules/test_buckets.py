@@ -630,6 +630,11 @@ class TestScan:
         scan = buckets.scan(0, 0, max_buckets=1)
         assert scan == (*shelf.total(0, [Place(63, 7), Place(64, 3), Place(66, 0)]), 7 * 2**63, True)
 
+    def test_a_wider_bucket_between_two_of_one_word_comes_before_the_second(self, buckets: Buckets) -> None:
+        shelf = filed(buckets, (63, 6), (64, 2), (63, 4))  # ending at 7, 6 and 5 times 2**63
+        scan = buckets.scan(0, 0, max_buckets=2)
+        assert scan == (*shelf.total(0, [Place(63, 6), Place(64, 2)]), 5 * 2**63, True)
+
     @pytest.mark.parametrize(("max_buckets", "stopped_at"), [(1, 6), (2, 5), (3, None), (4, None)])
     def test_buckets_end_the_budget_at_the_first_one_left(
         self, buckets: Buckets, max_buckets: int, stopped_at: int | None

@@ -604,6 +604,13 @@ class TestSurplus:
         assert moved.after.owed == 0
         assert moved.after.short.index == dollars(Fraction(313, 30)) // 1
 
+    def test_a_part_of_a_wei_that_was_lost_is_stated_whole(self, market: Market) -> None:
+        market.send("open", LONG, LEVEL, 1, 0)
+        market.send("open", LONG, LEVEL, 2, 10**6)
+        market.send("open", SHORT, LEVEL, 3, 10**6)
+        moved = market.move((LONG, WAD // 2, FALLS, MARK * WAD - WAD // 2))
+        assert (moved.plan.closed_shares, moved.plan.gross, moved.receipt.gross) == (1, 3 * UNIT // 2, 2)
+
     def test_a_part_of_a_wei_is_not_credited(self, market: Market) -> None:
         market.open(LONG, (10, 1000))
         market.send("open", LONG, LEVEL, 1, 0)  # one wei of size at its lower edge
