@@ -310,6 +310,11 @@ class TestLiquidable:
         assert self.liquidable(read, 50 * WAD, min_notional) == min_notional // 1000
         assert self.liquidable(read, 49 * WAD, min_notional) == max(min_notional // 1000, WAD // 40)
 
+    def test_the_smallest_position_is_rounded_up(self, read: Callable[..., Any]) -> None:
+        # 1200 dollars at initial margin, and no size at 3 dollars is worth just one.
+        arguments = (60 * WAD, 400 * WAD, 3 * WAD, self.INITIAL, self.FEE, WAD)
+        assert read("liquidable", *arguments) == ceil(Fraction(WAD, 3))
+
     def test_all_of_it_if_the_rest_would_be_too_small(self, read: Callable[..., Any]) -> None:
         # A quarter is left, worth 250.
         assert self.liquidable(read, 20 * WAD, min_notional=250 * WAD) == WAD * 3 // 4

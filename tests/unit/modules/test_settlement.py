@@ -860,6 +860,12 @@ class TestStopped:
         assert (moved.receipt.bonus, moved.receipt.adl_shortfall) == (floor(bonus), ceil(missed - bonus))
         assert moved.after.owed == floor(surplus - bonus)
 
+    def test_where_funding_stops_has_nothing_to_do_with_the_winners(self, market: Market) -> None:
+        self.crowd(market, 205, 208)
+        market.set_state(short_index=7 * UNIT, short_scale=WAD // 2)
+        moved = market.fund(LONG, dollars(50), max_buckets=1)
+        assert (moved.plan.stopped, moved.plan.index_drop) == (True, 250 * 2**LEVEL - UNIT)
+
     def test_funding_never_stops_short_of_where_it_is(self, market: Market) -> None:
         """Both thin longs stand above T already: the second stops the move before it takes anything, gives nothing."""
         self.crowd(market, 5, 8)
