@@ -29,6 +29,8 @@ from . import sides
 MAX_LOOKS: constant(uint256) = 2**64
 # floor(log2(w * A * mark)) lies in 63..133 for the bounds of `parameters`, `settlement` and `oracle`.
 MAX_LEVELS: constant(uint256) = 72
+# Below the upper edge of every bucket there can be, unlike NO_TOP, which is one.
+NOTHING_LEFT: constant(int256) = min_value(int256)
 # To look at so many costs less than to find the highest bit of a word.
 NEIGHBOURS: constant(int256) = 4
 
@@ -389,7 +391,7 @@ def _close(book: uint256, threshold: int256) -> int256:
         level: uint256 = fixed_point._log2(mask)
         mask ^= 1 << level
         left: int256 = self._close_level(book, level, threshold)
-        if left == sides.NO_TOP:
+        if left == NOTHING_LEFT:
             kept ^= 1 << level
         top = max(top, left)
     self._live_levels[book] = kept
@@ -399,7 +401,7 @@ def _close(book: uint256, threshold: int256) -> int256:
 @internal
 def _close_level(book: uint256, level: uint256, threshold: int256) -> int256:
     """
-    @return An upper bound of the upper edges left live on this level; NO_TOP if none is.
+    @return An upper bound of the upper edges left live on this level; NOTHING_LEFT if none is.
     """
     level_id: uint256 = self._level_id(book, level)
     entry: packing.Level = packing._unpack_level(self._levels[level_id])
@@ -424,7 +426,7 @@ def _close_level(book: uint256, level: uint256, threshold: int256) -> int256:
         entry.top -= 1
     if entry.live == 0:
         self._levels[level_id] = 0
-        return sides.NO_TOP
+        return NOTHING_LEFT
     self._levels[level_id] = packing._pack_level(entry)
     return self._upper_edge(level, self._highest(entry.top, bits))
 
