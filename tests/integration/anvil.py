@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.integration.conftest import NODE_TOOLS
@@ -20,11 +20,12 @@ PATIENCE = 60  # seconds
 class Node:
     """An Anvil on a port of its own that remembers its chain when it is stopped."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, chain_id: int = 31337) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
+        self.chain_id = chain_id
         self._state = folder / "state.json"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -33,7 +34,7 @@ class Node:
             "--port": self.port,
             "--mnemonic": MNEMONIC,
             "--accounts": 64,
-            "--chain-id": 31337,
+            "--chain-id": self.chain_id,
             "--hardfork": "cancun",
             "--state": self._state,
         }
@@ -61,6 +62,20 @@ def wait_for(happened: Callable[[], object], what: str) -> None:
 
 
 def ape_run(*arguments: str, node: Node | None = None) -> subprocess.CompletedProcess[str]:
+    return _ape("run", *arguments, node=node)
+
+
+def console(network: str, lines: Sequence[str], node: Node | None = None) -> subprocess.CompletedProcess[str]:
+    """Lines handed to `ape console` at once."""
+    return _ape("console", "--network", network, "-c", "\n".join(lines), node=node)
+
+
+def typed(network: str, lines: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Lines typed into `ape console` one by one; what is printed has its prompts too."""
+    return _ape("console", "--network", network, typed="\n".join([*lines, "exit\n"]))
+
+
+def _ape(*words: str, node: Node | None = None, typed: str | None = None) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **({"APE_FOUNDRY_HOST": node.url} if node else {})}
-    words = ["ape", "run", *arguments]
-    return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    command = ["ape", *words]
+    return subprocess.run(command, cwd=ROOT, env=environment, input=typed, capture_output=True, text=True, timeout=300)
