@@ -119,6 +119,10 @@ compare: env ## the same shocks under the known rules: write tables and picture 
 	ape run compare --out out/compare
 	python -m prorata.rules.page out/compare
 
+.PHONY: walk-through
+walk-through: node compile ## run every command of docs/walk-through.md and write what it prints under it; a minute
+	python -m tests.walk_through
+
 .PHONY: specification
 specification: env ## write the tables of SPECIFICATION.md out of proofs and snapshots
 	python -m tests.specification

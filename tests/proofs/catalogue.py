@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from time import perf_counter
 
 from tests.proofs import bounds, filing, insurance, layout, moves, premium, rounding, trades
@@ -29,16 +29,25 @@ def quotes() -> list[tuple[str, str]]:
     return list(QUOTES)
 
 
-def show() -> None:
-    """Runs all and prints them: what is stated and assumed, what is not covered, and what goes wrong without the guard.
+def show(names: Sequence[str] = ()) -> None:
+    """Runs proofs and prints them: what is stated and assumed, what is not covered, what goes wrong without the guard.
+
+    Args:
+        names: which; none: all of them.
 
     Raises:
+        LookupError: a name that no proof has.
         Unsound: a proof or its twin has the wrong outcome.
         Undecided: z3 does not know.
     """
+    known = {one.name: one for one in proofs()}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise LookupError(f"no proof is called {', '.join(unknown)}")
+    chosen = [known[name] for name in names] or list(known.values())
     started = perf_counter()
     slowest = (0.0, "")
-    for one in proofs():
+    for one in chosen:
         seconds = one.holds()
         slowest = max(slowest, (seconds, one.name))
         one.example()
@@ -51,4 +60,5 @@ def show() -> None:
         print(f"    dropped   {one.query.guards[0].text}")
         print("    fails at  " + one.counterexample().replace("\n", "; "))
     total = perf_counter() - started
-    print(f"\n{len(proofs())} proofs, each with its twin, in {total:.0f} s; slowest: {slowest[1]}, {slowest[0]:.2f} s")
+    count = f"{len(chosen)} proofs" if len(chosen) > 1 else "1 proof"
+    print(f"\n{count}, each with its twin, in {total:.0f} s; slowest: {slowest[1]}, {slowest[0]:.2f} s")

@@ -45,6 +45,20 @@ def test_every_guarantee_that_algebra_reaches_is_stated() -> None:
     assert list(catalogue.table()) == [(one.guarantee, one.name, one.statement) for one in PROOFS]
 
 
+def test_some_are_shown_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["no_deficit_but_roundings", "deficit_is_at_most_gross"]
+    catalogue.show(names)
+    printed = capsys.readouterr().out
+    assert [name for name in names if f"\n{name}  [" in printed] == names
+    assert printed.count("proved in") == 2 and "\n2 proofs, each with its twin" in printed
+
+
+def test_a_name_that_no_proof_has_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(LookupError, match="no proof is called nothing, neither"):
+        catalogue.show(["deficit_is_at_most_gross", "nothing", "neither"])
+    assert capsys.readouterr().out == ""
+
+
 def a_wei_more(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, off by one."""
     return lambda *arguments: function(*arguments) + 1
