@@ -117,7 +117,8 @@ def position(market: IPerpetualMarket, owner: address) -> PositionView:
     required: uint256 = margin._requirement(seen.notional, initial_margin)
     seen.free_collateral = held.equity - min(held.equity, required)
 
-    edge: int256 = buckets._upper_edge(held.level, held.bucket)
+    # Whoever stands lower than any index can fall is closed by no price.
+    edge: int256 = max(buckets._upper_edge(held.level, held.bucket), sides.NO_TOP)
     if seen.is_long:
         distance: uint256 = settlement._reach(side, edge, closeout_margin, mark, settlement.PRICE_FALLS)
         seen.closeout_price = mark - min(mark, distance)

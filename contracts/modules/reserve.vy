@@ -133,7 +133,8 @@ def _draw(amount: uint256, assets: uint256) -> uint256:
 @view
 def _window_is_over() -> bool:
     start: uint256 = self._holding >> 128
-    return start == 0 or block.timestamp >= start + draw_window
+    # As a difference, because a window may be as long as it likes.
+    return start == 0 or block.timestamp - start >= draw_window
 
 
 @internal
