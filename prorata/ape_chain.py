@@ -131,7 +131,8 @@ class ApeChain:
             if logs and block not in seconds:
                 stated: Any = raw.get("blockTimestamp")
                 seconds[block] = self._web3.eth.get_block(block)["timestamp"] if stated is None else int(str(stated), 0)
-            found += [Entry(block, seconds[block], raw["transactionHash"].to_0x_hex(), log) for log in logs]
+            hashes = raw["transactionHash"].to_0x_hex(), raw["blockHash"].to_0x_hex()
+            found += [Entry(block, seconds[block], hashes[0], log, hashes[1]) for log in logs]
         return found
 
     def _raw_logs(self, from_block: int, to_block: int) -> list[LogReceipt]:

@@ -45,12 +45,14 @@ class Entry:
         timestamp: of its block, seconds.
         transaction: hash of its transaction, 0x-hex; an in-process EVM names transactions by their blocks.
         log: the event.
+        block_hash: of its block, and so of all before it, 0x-hex; empty in an in-process EVM, which has none.
     """
 
     block: int
     timestamp: int
     transaction: str
     log: Log
+    block_hash: str = ""
 
 
 @dataclass(frozen=True)

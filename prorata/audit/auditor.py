@@ -330,7 +330,7 @@ class Auditor:
             "identity": self._identity(),
             "summary": summary,
             "shown": [asdict(finding) for finding in self.summary.shown],
-            "last": [last.block, last.transaction, last.log.name] if last else None,
+            "last": _place(last) if last else None,
             "gifts": self._gifts,
             "books": self.books.to_json() if self.books else None,
             "findings": self._findings.size,
@@ -368,7 +368,7 @@ class Auditor:
             return bool(state["summary"]["last_block"] <= self.chain.block)
         block = state["last"][0]
         found = self.chain.entries(block, block)
-        return bool(found) and [block, found[-1].transaction, found[-1].log.name] == state["last"]
+        return bool(found) and _place(found[-1]) == state["last"]
 
     def _open(self, state: dict[str, Any]) -> None:
         """Begin, or go on from a checkpoint."""
@@ -477,3 +477,9 @@ def _contracts(chain: Chain, address: str) -> tuple[Contract, Contract, Contract
     except (Reverted, DecodingError):
         raise NoAudit(f"no market at {market.address}") from None
     return market, vault, token, unit, parameters
+
+
+def _place(entry: Entry) -> list[int | str]:
+    """Where an event stands. The hash of its block names all that was before it, that of its transaction does not: on a
+    dev node that was restarted the same account sends the same call again, after another history."""
+    return [entry.block, entry.block_hash, entry.transaction, entry.log.name]

@@ -55,6 +55,22 @@ def test_an_audit_on_every_network(chain: ApeChain, tmp_path: Path) -> None:
         assert [row["event"] for row in csv.DictReader(file)] == ["deposit", "fill", "fill", "price", "withdrawal"]
 
 
+def test_bug_an_audit_went_on_from_another_history_with_the_same_last_transaction(
+    chain: ApeChain, tmp_path: Path
+) -> None:
+    """Of a dev node that was restarted: the oracle had said something else, all transactions after it were the same."""
+    for price in (800 * WAD, 900 * WAD):
+        with chain.anchor():
+            exchange = Exchange.deploy(chain, MARK, decimals=6)
+            live(exchange)
+            exchange.set_price(price)
+            exchange.settle()
+            auditor = Auditor(chain, exchange.market.address, tmp_path)
+            summary = auditor.run()
+            auditor.close()
+            assert (summary.resumed_at, summary.shown, summary.complete) == (None, [], True)
+
+
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     anvil = Node(tmp_path_factory.mktemp("anvil"))
