@@ -163,6 +163,9 @@ def _settle():
 @external
 @view
 def totalAssets() -> uint256:
+    """
+    @notice Token units, rounded down: what the vault holds, and what the market holds for it. At the present mark.
+    """
     return self._total_assets()
 
 
@@ -243,30 +246,47 @@ def _assets_for(shares: uint256, total_assets: uint256, roundup: bool) -> uint25
 @external
 @view
 def convertToShares(assets: uint256) -> uint256:
+    """
+    @notice Shares that `assets` token units are worth at the present mark, rounded down.
+    """
     return self._shares_for(assets, self._total_assets(), False)
 
 
 @external
 @view
 def convertToAssets(shares: uint256) -> uint256:
+    """
+    @notice Token units that `shares` are worth at the present mark, rounded down.
+    """
     return self._assets_for(shares, self._total_assets(), False)
 
 
 @external
 @view
 def maxDeposit(receiver: address) -> uint256:
+    """
+    @notice Token units that may be deposited now; 0 unless the mark stands at a valid price, and once the market is closed.
+    """
     return self._room()
 
 
 @external
 @view
 def previewDeposit(assets: uint256) -> uint256:
+    """
+    @notice Shares that a deposit would bring, the settlement it makes first included, rounded down. Reverts on a refused
+            price.
+    """
     return self._shares_for(assets, self._settled_assets(), False)
 
 
 @external
 @nonreentrant
 def deposit(assets: uint256, receiver: address) -> uint256:
+    """
+    @notice Settles, takes `assets` token units from the caller and mints shares for them, rounded down. Anybody. Reverts in
+            catch-up, on a refused price, once the market is closed, for nothing, and on a transfer that is not exact.
+    """
     shares: uint256 = self._shares_for(assets, self._settle_for_entry(), False)
     self._enter(receiver, assets, shares)
     return shares
@@ -275,18 +295,28 @@ def deposit(assets: uint256, receiver: address) -> uint256:
 @external
 @view
 def maxMint(receiver: address) -> uint256:
+    """
+    @notice As `maxDeposit`, in shares, rounded down.
+    """
     return self._shares_for(self._room(), self._total_assets(), False)
 
 
 @external
 @view
 def previewMint(shares: uint256) -> uint256:
+    """
+    @notice Token units that `shares` would cost, the settlement included, rounded up. Reverts on a refused price.
+    """
     return self._assets_for(shares, self._settled_assets(), True)
 
 
 @external
 @nonreentrant
 def mint(shares: uint256, receiver: address) -> uint256:
+    """
+    @notice As `deposit`, for an exact number of shares; what they cost is rounded up.
+    @return Token units taken.
+    """
     assets: uint256 = self._assets_for(shares, self._settle_for_entry(), True)
     self._enter(receiver, assets, shares)
     return assets
@@ -355,12 +385,22 @@ def cancel_redeem_request(controller: address) -> uint256:
 @external
 @view
 def maxRedeem(controller: address) -> uint256:
+    """
+    @notice Shares that the controller could redeem now: those whose window is open, or 0 if there is no valid price or
+            they would bring nothing.
+    """
     return redemptions._claimable(controller).shares if self._max_withdraw(controller) > 0 else 0
 
 
 @external
 @nonreentrant
 def redeem(shares: uint256, receiver: address, controller: address) -> uint256:
+    """
+    @notice Settles, burns `shares` of the request and pays their part of its worth or their value now, whichever is less,
+            rounded down. Only the controller or its operator. Reverts outside the window, in catch-up, on a refused price,
+            for more than was requested, and for nothing.
+    @return Token units paid.
+    """
     self._settle()
     request: redemptions.Request = redemptions._claim(controller)
     assets: uint256 = self._value_of(request, shares)
@@ -371,6 +411,9 @@ def redeem(shares: uint256, receiver: address, controller: address) -> uint256:
 @external
 @view
 def maxWithdraw(controller: address) -> uint256:
+    """
+    @notice Token units that the controller could take out now, rounded down; as `maxRedeem`.
+    """
     return self._max_withdraw(controller)
 
 
@@ -386,6 +429,10 @@ def _max_withdraw(controller: address) -> uint256:
 @external
 @nonreentrant
 def withdraw(assets: uint256, receiver: address, controller: address) -> uint256:
+    """
+    @notice As `redeem`, for an exact number of token units; the shares they cost are rounded up.
+    @return Shares burned.
+    """
     self._settle()
     request: redemptions.Request = redemptions._claim(controller)
     errors._require(assets > 0, errors.VAULT_ZERO)
@@ -400,12 +447,18 @@ def withdraw(assets: uint256, receiver: address, controller: address) -> uint256
 @external
 @view
 def previewRedeem(shares: uint256) -> uint256:
+    """
+    @notice Always reverts, as ERC-7540 demands.
+    """
     raise errors.VAULT_PREVIEW
 
 
 @external
 @view
 def previewWithdraw(assets: uint256) -> uint256:
+    """
+    @notice Always reverts, as ERC-7540 demands.
+    """
     raise errors.VAULT_PREVIEW
 
 
@@ -449,4 +502,7 @@ def share() -> address:
 @external
 @view
 def supportsInterface(interface_id: bytes4) -> bool:
+    """
+    @notice ERC-165: that, ERC-7540 redemption and operators, ERC-7575.
+    """
     return interface_id in INTERFACES

@@ -262,6 +262,26 @@ class TestPositions:
         exchange.deposit(MAKER, 2**119)
         all_out(exchange)
 
+    def test_of_a_fortune_in_a_position_that_lost_its_value(self) -> None:
+        """On the narrow level of the price that is left, its bucket would have a number of more than 128 bits: the
+        owner can only close it whole. A stranger's deposit keeps the level, and goes on."""
+        exchange = open_market(
+            HostileChain(), mark=MAX_PRICE, min_notional=10**15, bucket_width=WAD // 10**4, fee_rate=0
+        )
+        enrich(exchange, MAKER, TAKER)
+        size = 10**15 * WAD // MAX_PRICE + 1
+        exchange.trade(MAKER, TAKER, True, size, MAX_PRICE)
+        travel(exchange, MIN_PRICE)
+        for trader in (MAKER, TRADER):
+            exchange.chain.transact(exchange.token, "mint", exchange.chain.address(trader), 1, sender=0)
+        for refile in (exchange.withdraw, exchange.deposit):
+            with refused(chain_of(exchange), "packing: out of range"):
+                refile(MAKER, 1)
+        exchange.deposit(TRADER, 1, to=MAKER)
+        exchange.trade(MAKER, TAKER, False, size, MIN_PRICE)
+        assert exchange.account(MAKER).shares == 0
+        all_out(exchange)
+
     def test_of_a_market_that_is_as_full_as_it_can_be(self) -> None:
         """The largest position, the largest price, the largest fortunes; fees on all of it, and a fall by half."""
         exchange = open_market(HostileChain(), mark=MAX_PRICE)

@@ -108,7 +108,8 @@ def products_of_a_move_fit(q: Query) -> None:
 )
 def products_of_buckets_fit(q: Query) -> None:
     debt = below_limit(q, "debt", 2**112 - 1, "bucket_word_refuses_misfits")
-    collateral, shares, edge = domain.collateral(q), domain.shares(q), q.integer("edge", -(2**158), 2**158, "sides.vy")
+    collateral, shares = domain.collateral(q), domain.shares(q)
+    edge = q.integer("edge", -domain.LOWEST_EDGE, 2**158, "buckets.vy, `_locate`: K - c / n, and a width")
     worth = q.integer("what its accounts are worth", -MAX_EXACT, MAX_EXACT, TOKENS)
     above = q.integer("shares x distance to the edge")
     q.assume("E = N (K - edge) - D", worth == above - debt * INDEX_UNIT, "bucket_sums_are_exact")

@@ -12,6 +12,8 @@ MAX_INDEX = 2**156
 MAX_SHARES = 2**110
 MAX_COLLATERAL = 2**121
 MAX_LEVEL_WIDTH = 2**133
+#: How far below zero an edge may lie: all there is, over the shares of the smallest position at the largest price.
+LOWEST_EDGE = 2**219
 
 
 def price(q: Query, name: str = "mark") -> Any:

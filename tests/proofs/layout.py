@@ -7,6 +7,7 @@ from typing import Any
 
 import z3
 
+from tests.proofs.domain import LOWEST_EDGE
 from tests.proofs.query import Proof, Query, proof
 from tests.proofs.words import (
     LAYOUTS,
@@ -236,8 +237,8 @@ def cursors_compare_by_edge(q: Query) -> None:
     other_edge, other_level = q.word("other edge"), q.word("other level")
     edge = (bucket + 1) << level
     q.assume("levels", z3.And(z3.ULT(level, 134), z3.ULT(other_level, 134)), "levels_fit_the_cursors")
-    in_range = [z3.And(value >= -(2**160), value < 2**160) for value in (edge, other_edge)]
-    q.assume("edges", z3.And(*in_range, (edge >> level) == bucket + 1), "an_index_fits_its_field")
+    in_range = [z3.And(value >= -LOWEST_EDGE, value < 2**160) for value in (edge, other_edge)]
+    q.assume("edges", z3.And(*in_range, (edge >> level) == bucket + 1), "buckets.vy, `_locate`: K - c / n, and a width")
     above = q.either("one cursor is above the other")
     q.guard(
         "cursors compare as signed numbers",

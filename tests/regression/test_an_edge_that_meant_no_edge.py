@@ -1,10 +1,10 @@
-"""Found by the overflow argument (SPECIFICATION.md, Numeric bounds): a bucket whose upper edge is -2**158 was taken for none.
+"""Found by the overflow argument (SPECIFICATION.md, Numeric bounds): a bucket whose upper edge was -2**158 was none.
 
-`_close_level` says with `sides.NO_TOP`, which is -2**158, that it has left nothing live; but that is an edge like others.
-Whoever has next to no position and much collateral chooses how low a bucket he stands in, to the bucket. If his is the
-only one of its level, the next move that closes anybody took the level for empty and its bit out of the mask of live
-levels; as the level still counted a live word, nobody who came to it later put the bit back. No settlement found them:
-whoever was bankrupt there was not closed, and winners were paid money that was not there.
+`_close_level` said by `sides.NO_TOP`, which was -2**158, that it had left nothing live; but that was an edge like
+others. Whoever has next to no position and much collateral chooses how low a bucket he stands in, to the bucket. If his
+was the only one of its level, the next move that closed anybody took the level for empty, and its bit out of the mask
+of live levels; as the level still counted a live word, nobody who came to it later put the bit back. No settlement
+found them: whoever was bankrupt there was not closed, and winners were paid money that was not there.
 """
 
 import pytest
@@ -17,7 +17,7 @@ from prorata.units import INDEX_UNIT, WAD
 SHORT, RUINED, SLEEPER, LOSER, WINNER, HONEST = range(1, 7)
 #: On either side of the price at which a bucket of a thousandth becomes twice as wide.
 LOW, HIGH = 84_000 * WAD, 86_000 * WAD
-NO_TOP = -(2**158)
+LOW_EDGE = -(2**158)
 
 
 @pytest.fixture
@@ -32,20 +32,20 @@ def exchange() -> Exchange:
 
 def settle_at(exchange: Exchange, price: int) -> None:
     exchange.set_price(price)
-    while not exchange.mark == price:
+    while exchange.mark != price:
         exchange.settle()
 
 
 def sleep(exchange: Exchange, edges: int) -> None:
-    """SLEEPER is filed `edges` buckets above the one that ends at -2**158: alone on his level, worth a dollar of size."""
+    """SLEEPER is filed `edges` buckets above the one that ends at -2**158: two dollars of size, alone on his level."""
     level = 126
     shares = 2 * WAD * WAD // HIGH
-    kappa = NO_TOP + (edges << level) - 2 ** (level - 1)
+    kappa = LOW_EDGE + (edges << level) - 2 ** (level - 1)
     index = exchange.side(0).index
     exchange.deposit(SLEEPER, shares * (index - kappa) // INDEX_UNIT)
     exchange.trade(SLEEPER, SHORT, True, shares, HIGH)
     held = exchange.account(SLEEPER)
-    assert (held.level, held.edge) == (level, NO_TOP + (edges << level))
+    assert (held.level, held.edge) == (level, LOW_EDGE + (edges << level))
 
 
 @pytest.mark.parametrize("edges", [-1, 0, 1])

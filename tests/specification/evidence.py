@@ -1,8 +1,4 @@
-"""The tables of SPECIFICATION.md, out of what the suite, the proofs and the snapshots say: `make specification`.
-
-What stands between `<!-- name -->` and `<!-- end -->` is written here, the rest by hand.
-`tests/unit/test_specification.py` holds the file to this and every name in it to a test that exists.
-"""
+"""The tables of SPECIFICATION.md that say what shows its guarantees: out of the suite, the proofs and the snapshots."""
 
 from __future__ import annotations
 
@@ -17,9 +13,7 @@ from tests.mutation import planted
 from tests.mutation.results import is_stale
 from tests.proofs.catalogue import table
 
-ROOT = Path(__file__).parent.parent
-FILE = ROOT / "SPECIFICATION.md"
-SECTION = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+ROOT = Path(__file__).parents[2]
 
 Figures = dict[str, Any]
 
@@ -211,19 +205,10 @@ def _coverage() -> Iterator[str]:
     yield f"{100 * taken / (outcomes - excluded):.1f} % of the reachable outcomes are taken."
 
 
-SECTIONS: dict[str, Callable[[], Iterator[str]]] = {
+TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "guarantees": _guarantees,
     "campaign": _campaign,
     "proofs": _proofs,
     "mutation": _mutation,
     "coverage": _coverage,
 }
-
-
-def written() -> str:
-    """The file as it should be."""
-    return SECTION.sub(lambda found: found[1] + "\n".join(SECTIONS[found[2]]()) + "\n" + found[3], FILE.read_text())
-
-
-if __name__ == "__main__":
-    FILE.write_text(written())
