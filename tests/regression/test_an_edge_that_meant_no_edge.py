@@ -1,10 +1,10 @@
 """Found by the overflow argument (SPECIFICATION.md, Numeric bounds): a bucket whose upper edge was -2**158 was none.
 
-`_close_level` said by `sides.NO_TOP`, which was -2**158, that it had left nothing live; but that was an edge like
-others. Whoever has next to no position and much collateral chooses how low a bucket he stands in, to the bucket. If his
-was the only one of its level, the next move that closed anybody took the level for empty, and its bit out of the mask
-of live levels; as the level still counted a live word, nobody who came to it later put the bit back. No settlement
-found them: whoever was bankrupt there was not closed, and winners were paid money that was not there.
+`_close_level` said by `sides.NO_TOP`, which is -2**158, that it had left nothing live; but that is an edge like others.
+Whoever has next to no position and much collateral chooses how low a bucket he stands in, to the bucket. If his was the
+only one of its level, the next move that closed anybody took the level for empty, and its bit out of the mask of live
+levels; as the level still counted a live word, nobody who came to it later put the bit back. No settlement found them:
+whoever was bankrupt there was not closed, and winners were paid money that was not there.
 """
 
 import pytest

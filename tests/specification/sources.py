@@ -91,10 +91,14 @@ def constants() -> dict[str, Constant]:
     return found
 
 
+#: What Vyper knows by name.
+_NAMED = {"max_value(uint256)": 2**256 - 1, "min_value(int256)": -(2**255)}
+
+
 def number(expression: str) -> int:
-    """The value of an expression of numbers; `max_value(uint256)` is one."""
-    if expression == "max_value(uint256)":
-        return 2**256 - 1
+    """The value of an expression of numbers, or of the end of a type."""
+    if expression in _NAMED:
+        return _NAMED[expression]
     return int(eval(expression, {"__builtins__": {}}))  # of our own sources
 
 

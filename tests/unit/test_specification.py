@@ -252,10 +252,11 @@ class TestOverflow:
         assert level.high - level.low + 1 <= sources.constants()["MAX_LEVELS"].value
 
     def test_no_edge_means_no_edge(self):
-        """`NO_TOP` says that nothing is live: it is below every threshold, and no bucket has it for an edge."""
-        no_top = sources.constants()["NO_TOP"].value
-        assert no_top % 2 ** bounds.quantities()["level"].low
-        assert no_top < bounds.quantities()["near_edge"].low
+        """`NOTHING_LEFT` says that a level has nothing live: no bucket has it for an edge. `NO_TOP`, which some bucket
+        has, says that there is nothing that a move could reach."""
+        known = sources.constants()
+        assert known["NOTHING_LEFT"].value < bounds.quantities()["edge"].low
+        assert known["NO_TOP"].value < bounds.quantities()["near_edge"].low
 
     def test_every_fact_is_of_an_expression_that_is_there(self):
         texts = {
