@@ -101,13 +101,17 @@ bench: node compile ## how fast stress paths run: pyrevm, titanoboa, Ape on Anvi
 	python -m prorata.stress.benchmark
 
 .PHONY: sweep
-sweep: compile ## stressed markets by the thousand, and their page: make sweep PATHS=100000 SEED=1; resumes
-	ape run sweep --paths $(or $(PATHS),3000) --seed $(or $(SEED),1) --out out/sweep --resume
+sweep: node compile ## stressed markets by the thousand, and their page: make sweep PATHS=100000 SEED=1; resumes
+	ape run sweep --paths $(or $(PATHS),3000) --seed $(or $(SEED),1) --on-anvil 5 --out out/sweep --resume
 
 .PHONY: docs
 docs: env ## draw the pictures in docs/ that show a rule
 	python -m prorata.plots
 	python -m prorata.attacks.defences
+
+.PHONY: screenshots
+screenshots: node ## pictures of pages in docs/, in a browser, of what make sweep has written
+	python -m tests.screenshots
 
 .PHONY: replays
 replays: env ## replay every published event, and write docs/replays.md

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,19 @@ class DecimalRange(click.ParamType):
             self.fail(f"{value!r} is not a number", param, ctx)
         if not number.is_finite() or not self._low <= number <= self._high:
             self.fail(f"{value} is not between {self._low} and {self._high}", param, ctx)
+        return number
+
+
+class Part(click.FloatRange):
+    """A part of something, from 0 to 1; click would take nan for one."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value} is not between 0 and 1", param, ctx)
         return number
 
 

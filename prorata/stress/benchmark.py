@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path as Folder
 from typing import cast
@@ -27,12 +27,11 @@ from prorata.metered_chain import MeteredChain
 from prorata.stress.config import Sweep
 from prorata.stress.engine import audited, bytecode, replayed, run_paths
 from prorata.stress.markets import ChainMarket, FastMarket, opened
-from prorata.stress.path import Path, Result
+from prorata.stress.node import NETWORK
+from prorata.stress.path import Path, Result, unlike
 from prorata.stress.pools import Job, LocalPool
 from prorata.stress.scan import scan
 from prorata.stress.store import Chunk, Identity, Store, chunks, table
-
-NODE = "ethereum:local:foundry"
 
 
 @dataclass(frozen=True)
@@ -97,16 +96,15 @@ class Bench:
 
     def anvil(self) -> None:
         """The path through Ape on Anvil, and its gas, transaction by transaction, beside that of the metered EVM."""
-        with ape.networks.parse_network_choice(NODE):
+        with ape.networks.parse_network_choice(NETWORK):
             market = ChainMarket(ApeChain(), *self._place())
             self._on_chain("Ape on Anvil, this path", market)
         metered = ChainMarket(cast(Chain, MeteredChain()), *self._place())
         self._run(metered)
-        if metered.gas != market.gas:
+        if metered.spent != market.spent:
             raise click.ClickException("gas differs between Anvil and the metered EVM")
-        self._console.print(
-            f"gas of {len(market.gas)} transactions, {sum(market.gas):,} in all, is the same to the unit"
-        )
+        gas = sum(one.gas for one in market.spent)
+        self._console.print(f"gas of {len(market.spent)} transactions, {gas:,} in all, is the same to the unit")
 
     def processes(self) -> None:
         """One and two processes."""
@@ -172,11 +170,8 @@ class Bench:
         Raises:
             click.ClickException: it is another one.
         """
-        for name, value in asdict(found).items():
-            expected = asdict(self._expected)[name]
-            same = abs(value - expected) < 1e-9 if isinstance(value, float) else value == expected
-            if not same:
-                raise click.ClickException(f"{name} is {value} instead of {expected}")
+        for difference in unlike(found, self._expected):
+            raise click.ClickException(difference)
 
 
 @click.command()

@@ -17,7 +17,7 @@ from prorata.stress.store import Identity
 
 #: Targets whose insurance is shown, as haircuts.
 TARGETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
-#: Bad paths that are named.
+#: Bad paths that are named, and differences on a node that are shown.
 NAMED = 10
 _SHOWN = ("path", "step_cap", "insurance", "lag", "severity", "low", "high", "haircut", BADNESS, "closed", "liquidated")
 
@@ -33,6 +33,36 @@ class CellTails:
 
 
 @dataclass(frozen=True)
+class OnAnvil:
+    """What a sample of the paths came to on a node (`prorata.stress.node`).
+
+    Attributes:
+        paths: their numbers.
+        transactions: that the contracts took, and their `gas`; `refused` liquidations apart.
+        differences: from the sweep and from the metered EVM, each one line that names path and transaction.
+    """
+
+    paths: tuple[int, ...]
+    transactions: int
+    gas: int
+    refused: int
+    differences: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        verdict = (
+            f"{len(self.differences):,} differences"
+            if self.differences
+            else "every outcome as in the sweep, every transaction's gas as in the metered EVM, to the unit"
+        )
+        return (
+            f"{len(self.paths):,} paths, {self.transactions:,} transactions, {self.gas:,} gas: {verdict}; "
+            f"{self.refused:,} refused liquidations, whose gas is not known"
+        )
+
+
+@dataclass(frozen=True)
 class Figures:
     """What a sweep came to.
 
@@ -41,6 +71,7 @@ class Figures:
         needed: by step cap, insurance over open interest for each of TARGETS, None where the grid has too little.
         worst: the worst paths of the sweep, by socialized losses.
         hunted: those among the scanned, if any were; `scanned` of them.
+        on_anvil: what a sample of the paths came to there, if any were run.
     """
 
     identity: Identity
@@ -62,6 +93,7 @@ class Figures:
     scan_alike: float
     scan_error: float
     hunted: list[dict[str, float]]
+    on_anvil: OnAnvil | None = None
 
     @property
     def best(self) -> Recommendation | None:
@@ -82,7 +114,9 @@ class Figures:
         return files
 
 
-def collect(found: pd.DataFrame, sweep: Sweep, identity: Identity, hunt: Hunt | None) -> Figures:
+def collect(
+    found: pd.DataFrame, sweep: Sweep, identity: Identity, hunt: Hunt | None, on_anvil: OnAnvil | None = None
+) -> Figures:
     """All figures of a sweep's paths."""
     paths = risk.with_rates(found, sweep)
     bootstrap = Bootstrap(paths["scenario"], identity.seed)
@@ -106,7 +140,7 @@ def collect(found: pd.DataFrame, sweep: Sweep, identity: Identity, hunt: Hunt | 
             )
             for (cap, size), cell in paths.groupby(["step_cap", "insurance"])
         ],
-        keepers=_records(risk.keeper_curve(paths)),
+        keepers=_records(risk.with_intervals(risk.keeper_curve(paths), paths, bootstrap)),
         hazard=_records(risk.moral_hazard(paths)),
         recommended=risk.recommended(paths, sweep),
         needed=_needed(paths, sweep),
@@ -115,6 +149,7 @@ def collect(found: pd.DataFrame, sweep: Sweep, identity: Identity, hunt: Hunt | 
         scan_alike=hunt.compared.alike if hunt else 0.0,
         scan_error=max(hunt.compared.largest.values()) if hunt else 0.0,
         hunted=_records(hunt.worst[list(_SHOWN)]) if hunt else [],
+        on_anvil=on_anvil,
     )
 
 

@@ -246,11 +246,22 @@ class TwinMarket:
         self.difference = max(self.difference, self._twin.check().max_difference)
 
 
+@dataclass(frozen=True)
+class Spent:
+    """A transaction, and its gas; 0 where the chain cannot tell."""
+
+    what: str
+    gas: int
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.gas:,} gas"
+
+
 class ChainMarket:
     """A market of its own on any chain, by views and receipts.
 
     Attributes:
-        gas: of every transaction so far, in order; zeros where the chain cannot tell.
+        spent: every transaction so far, in order, but for refused ones.
     """
 
     def __init__(self, chain: Chain, sweep: Sweep, mark: int, step_cap: float) -> None:
@@ -260,7 +271,7 @@ class ChainMarket:
         for account in self._people:
             self._exchange.fund(account)
         self._exchange.fund(0, self._exchange.vault)
-        self.gas: list[int] = []
+        self.spent: list[Spent] = []
 
     @property
     def now(self) -> int:
@@ -271,7 +282,7 @@ class ChainMarket:
             self._exchange.chain.advance(seconds)
 
     def deposit(self, trader: int, amount: int) -> None:
-        self._did(self._exchange.deposit(trader + 1, amount))
+        self._did("deposit", self._exchange.deposit(trader + 1, amount))
 
     def open(self, fills: Sequence[Fill], price: int) -> None:
         for short, batch in batches(fills):
@@ -280,22 +291,22 @@ class ChainMarket:
                 (order, self._exchange.sign(one.long + 1, order), one.size)
                 for one, order in zip(batch, orders, strict=True)
             ]
-            self._did(self._exchange.take_batch(short + 1, signed))
+            self._did("fill_batch", self._exchange.take_batch(short + 1, signed))
 
     def insure(self, amount: int) -> None:
         if amount:
-            self._did(self._exchange.insure(0, amount))
+            self._did("insure", self._exchange.insure(0, amount))
         else:
             self.wait(1)
 
     def set_price(self, price: int) -> None:
-        self._did(self._exchange.set_price(price))
+        self._did("set_price", self._exchange.set_price(price))
 
     def settle(self) -> list[Receipt]:
-        return receipts_in(self._did(self._exchange.settle()).logs)
+        return receipts_in(self._did("settle", self._exchange.settle()).logs)
 
     def liquidate(self, trader: int) -> tuple[list[Receipt], int]:
-        transaction = self._did(self._exchange.liquidate(self._keeper, trader + 1))
+        transaction = self._did("liquidate", self._exchange.liquidate(self._keeper, trader + 1))
         return receipts_in(transaction.logs), _taken(transaction)
 
     def books(self) -> Books:
@@ -314,8 +325,8 @@ class ChainMarket:
             dust=exchange.token_balance(exchange.market) - equity - owed,
         )
 
-    def _did(self, transaction: Transaction) -> Transaction:
-        self.gas.append(transaction.gas)
+    def _did(self, what: str, transaction: Transaction) -> Transaction:
+        self.spent.append(Spent(what, transaction.gas))
         return transaction
 
 

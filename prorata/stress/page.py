@@ -12,29 +12,18 @@ from importlib.metadata import version
 from pathlib import Path
 from string import Template
 
-import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import yaml
 from plotly.offline import get_plotlyjs
 
 from prorata.stress import risk
+from prorata.stress.charts import charts, part
 from prorata.stress.config import Sweep
-from prorata.stress.figures import TARGETS, CellTails, Figures
+from prorata.stress.figures import NAMED, Figures
 from prorata.stress.risk import LEVELS, MEASURES, Estimate
 from prorata.stress.summary import lag_name, recommended_text
 
 _TEMPLATE = Path(__file__).with_name("page.html")
-_COLOURS = ("#3b6ea5", "#c4622d", "#4f8a5b", "#8a4f7d", "#7a6a3a", "#555555")
-#: Points of a curve of exceedance; more make the page heavy and no plainer.
-_CURVE_POINTS = 300
-_LAYOUT = {
-    "template": "plotly_white",
-    "height": 420,
-    "margin": {"l": 70, "r": 20, "t": 30, "b": 60},
-    "legend": {"orientation": "h", "y": 1.12},
-    "font": {"family": "system-ui, sans-serif", "size": 13},
-}
 
 
 def write(found: pd.DataFrame, figures: Figures, sweep: Sweep, command: str, folder: Path) -> Path:
@@ -43,21 +32,15 @@ def write(found: pd.DataFrame, figures: Figures, sweep: Sweep, command: str, fol
     Args:
         command: that makes this page again.
     """
-    paths = risk.with_rates(found, sweep)
-    plots = {
-        "shortfall_plot": _shortfall(figures),
-        "exceedance_plot": _exceedance(paths),
-        "surface_plot": _surface(figures, sweep),
-        "needed_plot": _needed(figures),
-        "keepers_plot": _keepers(figures),
-        "hazard_plot": _hazard(figures),
-    }
     texts = {
+        "tiles": _tiles(figures),
         "facts": _facts(figures),
         "recommendation": escape(recommended_text(figures.recommended, sweep)),
-        "recommended_table": _recommended(figures),
+        "recommended_table": _recommended(figures, sweep),
         "tails_tables": "\n".join(_tails(figures)),
+        "smallest_cell": _smallest_cell(figures),
         "keepers_table": _keepers_table(figures),
+        "hazard_table": _hazard_table(figures),
         "worst_table": _paths_table(figures.worst, figures.identity.seed),
         "hunted": _hunted(figures),
         "parameters": escape(yaml.safe_dump(_plain(sweep), sort_keys=False)),
@@ -66,198 +49,40 @@ def write(found: pd.DataFrame, figures: Figures, sweep: Sweep, command: str, fol
         "bytecode": escape(figures.identity.bytecode),
         "config": escape(figures.identity.config),
         "seed": str(figures.identity.seed),
+        "step_interval": str(sweep.grid.step_interval),
+        "interval": str(sweep.prices.interval),
+        "steps": str(sweep.prices.steps),
+        "traders": str(sweep.crowd.traders),
         "plotly": get_plotlyjs(),
     }
-    drawn = {name: _div(name, figure) for name, figure in plots.items()}
+    drawn = {name: one.html(name) for name, one in charts(risk.with_rates(found, sweep), figures, sweep).items()}
     file = folder / "index.html"
     file.write_text(Template(_TEMPLATE.read_text()).substitute({**drawn, **texts}), encoding="utf-8")
     return file
 
 
-def _div(name: str, figure: go.Figure) -> str:
-    figure.update_layout(**_LAYOUT)
-    text: str = figure.to_html(
-        full_html=False, include_plotlyjs=False, div_id=name, config={"displaylogo": False, "responsive": True}
-    )
-    return text
-
-
-# --------------------------------------------------------------------------------------------------------------- plots
-
-
-def _caps(cells: Sequence[CellTails]) -> Iterator[tuple[str, str, list[CellTails]]]:
-    """Name, colour and cells of every step cap."""
-    for number, cap in enumerate(sorted({cell.step_cap for cell in cells})):
-        yield f"step cap {cap:.4g}", _COLOURS[number % len(_COLOURS)], [cell for cell in cells if cell.step_cap == cap]
-
-
-def _shortfall(figures: Figures) -> go.Figure:
-    """ES of the haircut against insurance, one curve a step cap, with intervals; a button for every level."""
-    figure = go.Figure()
-    for level_number, level in enumerate(LEVELS):
-        for name, colour, cells in _caps(figures.cells):
-            found = [cell.tails["haircut"].es[level_number] for cell in cells]
-            figure.add_trace(
-                go.Scatter(
-                    x=[f"{cell.insurance:.4g}" for cell in cells],
-                    y=[one.value for one in found],
-                    error_y={
-                        "type": "data",
-                        "symmetric": False,
-                        "array": [max(one.high - one.value, 0) for one in found],
-                        "arrayminus": [max(one.value - one.low, 0) for one in found],
-                    },
-                    name=name,
-                    line={"color": colour},
-                    visible=level == 0.99,
-                    hovertemplate="insurance %{x}: %{y:.3%}",
-                )
-            )
-    per_level = len(figure.data) // len(LEVELS)
-    _buttons(figure, [f"ES {level:.1%}" for level in LEVELS], per_level, active=LEVELS.index(0.99))
-    figure.update_xaxes(title="insurance over open interest at the start", type="category")
-    figure.update_yaxes(title="expected shortfall of the haircut", tickformat=".0%", rangemode="tozero")
-    return figure
-
-
-def _exceedance(paths: pd.DataFrame) -> go.Figure:
-    """How often a measure is larger than what: a curve a step cap, all insurance together; a button a measure."""
-    figure = go.Figure()
-    caps = sorted(paths["step_cap"].unique())
-    for number, measure in enumerate(MEASURES):
-        for colour, cap in enumerate(caps):
-            values = np.sort(paths.loc[paths["step_cap"] == cap, measure].to_numpy(dtype=np.float64))
-            chance = 1 - (np.arange(len(values)) + 0.5) / len(values)
-            # Evenly in the logarithm of the chance, since the tail is what is asked for.
-            at = np.unique((len(values) * (1 - np.geomspace(1, 0.5 / len(values), _CURVE_POINTS))).astype(int))
-            at = at[at < len(values)]
-            figure.add_trace(
-                go.Scatter(
-                    x=values[at].tolist(),
-                    y=chance[at].tolist(),
-                    mode="lines",
-                    line={"color": _COLOURS[colour % len(_COLOURS)], "shape": "hv"},
-                    name=f"step cap {cap:.4g}",
-                    visible=number == 0,
-                    hovertemplate="more than %{x:.3%}: %{y:.4%} of paths",
-                )
-            )
-    _buttons(figure, [name.replace("_", " ") for name in MEASURES], len(caps), active=0)
-    figure.update_xaxes(title="loss", tickformat=".0%")
-    figure.update_yaxes(title="part of paths that lose more", type="log", tickformat=".2%")
-    return figure
-
-
-def _surface(figures: Figures, sweep: Sweep) -> go.Figure:
-    """Mean cost to winners by step cap and insurance: socialized, and missed by deleverage at a lagging mark."""
-    means = {(cell.step_cap, cell.insurance): cell.tails["loss_rate"].mean.value for cell in figures.cells}
-    values = [[means.get((cap, size)) for size in sweep.grid.insurance] for cap in sweep.grid.step_caps]
-    figure = go.Figure(
-        go.Heatmap(
-            z=values,
-            x=[f"{size:.4g}" for size in sweep.grid.insurance],
-            y=[f"{cap:.4g}" for cap in sweep.grid.step_caps],
-            colorscale="Blues",
-            texttemplate="%{z:.2%}",
-            colorbar={"tickformat": ".1%"},
-            hovertemplate="insurance %{x}, step cap %{y}: %{z:.3%}",
-        )
-    )
-    figure.update_xaxes(title="insurance over open interest", type="category")
-    figure.update_yaxes(title="step cap", type="category")
-    return figure
-
-
-def _needed(figures: Figures) -> go.Figure:
-    figure = go.Figure()
-    for number, (cap, sizes) in enumerate(figures.needed.items()):
-        known = [(target, size) for target, size in zip(TARGETS, sizes, strict=True) if size is not None]
-        figure.add_trace(
-            go.Scatter(
-                x=[target for target, _ in known],
-                y=[size for _, size in known],
-                name=f"step cap {cap}",
-                line={"color": _COLOURS[number % len(_COLOURS)]},
-                hovertemplate="haircut of %{x:.1%}: %{y:.2%}",
-            )
-        )
-    figure.update_xaxes(title="expected shortfall of the haircut that is aimed at", tickformat=".1%", type="log")
-    figure.update_yaxes(title="insurance needed, over open interest", tickformat=".0%", rangemode="tozero")
-    return figure
-
-
-def _keepers(figures: Figures) -> go.Figure:
-    curve = pd.DataFrame(figures.keepers)
-    figure = go.Figure()
-    for number, (cap, part) in enumerate(curve.groupby("step_cap")):
-        figure.add_trace(
-            go.Bar(
-                x=[lag_name(int(lag)) for lag in part["lag"]],
-                y=part["deficit_rate"].tolist(),
-                customdata=part["solvent"].tolist(),
-                name=f"step cap {cap:.4g}",
-                marker={"color": _COLOURS[number % len(_COLOURS)]},
-                hovertemplate="%{x}: %{y:.3%}; %{customdata:.1%} of paths without a deficit",
-            )
-        )
-    figure.update_xaxes(title="keeper")
-    figure.update_yaxes(title="deficit over open interest", tickformat=".1%")
-    return figure
-
-
-def _hazard(figures: Figures) -> go.Figure:
-    hazard = pd.DataFrame(figures.hazard)
-    figure = go.Figure()
-    for number, (cap, part) in enumerate(hazard.groupby("step_cap")):
-        for what, sign in (("left", 1), ("borne", -1)):
-            figure.add_trace(
-                go.Bar(
-                    x=part["class"].tolist(),
-                    y=(sign * part[what]).tolist(),
-                    name=f"{what}, step cap {cap:.4g}",
-                    offsetgroup=str(number),
-                    marker={"color": _COLOURS[number % len(_COLOURS)], "opacity": 1.0 if sign > 0 else 0.45},
-                    hovertemplate="%{x}: %{y:.3%} of the class's collateral",
-                )
-            )
-    figure.update_layout(barmode="relative")
-    figure.update_xaxes(title="accounts by wealth: thirds of every path's crowd")
-    figure.update_yaxes(title="left to others (up), borne for others (down)", tickformat=".1%")
-    return figure
-
-
-def _buttons(figure: go.Figure, names: Sequence[str], traces: int, active: int) -> None:
-    """One button for every group of `traces` traces."""
-    groups = len(figure.data) // traces
-    figure.update_layout(
-        updatemenus=[
-            {
-                "type": "buttons",
-                "direction": "right",
-                "x": 0,
-                "xanchor": "left",
-                "y": 1.28,
-                "active": active,
-                "buttons": [
-                    {
-                        "label": name,
-                        "method": "update",
-                        "args": [{"visible": [at // traces == group for at in range(groups * traces)]}],
-                    }
-                    for group, name in enumerate(names)
-                ],
-            }
-        ]
-    )
-
-
 # -------------------------------------------------------------------------------------------------------------- tables
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "numbers") -> str:
     titles = "".join(f"<th>{escape(one)}</th>" for one in head)
     body = "\n".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{titles}</tr></thead><tbody>\n{body}\n</tbody></table>"
+    table = f'<table class="{kind}"><thead><tr>{titles}</tr></thead><tbody>\n{body}\n</tbody></table>'
+    return f'<div class="wide">{table}</div>'
+
+
+def _tiles(figures: Figures) -> str:
+    """The figures to know first."""
+    best = figures.best
+    shown = [
+        (f"{figures.paths:,}", "markets taken to their end"),
+        (f"{figures.settlements:,}", "settlements"),
+        (f"{figures.violations:,}", "paths on which a guarantee did not hold"),
+        (f"{figures.audited:,}", f"paths beside the exact model, {figures.mismatches:,} mismatches"),
+    ]
+    if best is not None and best.insurance is not None:
+        shown.insert(0, (f"{part(best.step_cap)} / {best.insurance:.1%}", "recommended step cap / insurance"))
+    return "".join(f"<li><b>{escape(number)}</b> {escape(what)}</li>" for number, what in shown)
 
 
 def _facts(figures: Figures) -> str:
@@ -280,11 +105,22 @@ def _facts(figures: Figures) -> str:
                 f"{figures.scan_alike:.0%} came to the same, largest difference {figures.scan_error:.1e}",
             )
         )
-    return _table(("what", "how much"), rows)
+    if figures.on_anvil is not None:
+        rows.append(("paths run again through Ape on Anvil", figures.on_anvil.summary))
+        rows += [("difference on Anvil", one) for one in figures.on_anvil.differences[:NAMED]]
+    return _table(("what", "how much"), rows, kind="facts")
 
 
-def _percent(one: Estimate) -> str:
-    return f"{one.value:.2%} ({one.low:.2%} to {one.high:.2%})"
+def _estimate(one: Estimate) -> str:
+    return f"{one.value:.2%}\n{100 * one.low:.2f} to {100 * one.high:.2f}"
+
+
+def _smallest_cell(figures: Figures) -> str:
+    """How few paths the figures of a cell's tail hang on."""
+    fewest = min(cell.tails["haircut"].paths for cell in figures.cells)
+    beyond = fewest * (1 - LEVELS[-1])
+    few = f"about {beyond:.0f} paths" if beyond >= 2 else "a single path"
+    return f"A cell has {fewest:,} paths or more, so its {part(LEVELS[-1])} figures hang on {few}."
 
 
 def _tails(figures: Figures) -> Iterator[str]:
@@ -294,41 +130,51 @@ def _tails(figures: Figures) -> Iterator[str]:
         "insurance",
         "paths",
         "mean",
-        *(f"VaR {x:.1%}" for x in LEVELS),
-        *(f"ES {x:.1%}" for x in LEVELS),
+        *(f"VaR {part(x)}" for x in LEVELS),
+        *(f"ES {part(x)}" for x in LEVELS),
     )
-    for number, (measure, meaning) in enumerate(MEASURES.items()):
+    for number, (measure, (name, meaning)) in enumerate(MEASURES.items()):
         rows = []
         for cell in figures.cells:
             tail = cell.tails[measure]
-            figures_of_it = [_percent(one) for one in (tail.mean, *tail.var, *tail.es)]
-            rows.append([f"{cell.step_cap:.2%}", f"{cell.insurance:.2%}", f"{tail.paths:,}", *figures_of_it])
+            estimates = [_estimate(one) for one in (tail.mean, *tail.var, *tail.es)]
+            rows.append([part(cell.step_cap), part(cell.insurance), f"{tail.paths:,}", *estimates])
         opened = " open" if not number else ""
-        title = escape(f"{measure.replace('_', ' ')}: {meaning}")
-        yield f"<details{opened}><summary>{title}</summary>{_table(head, rows)}</details>"
+        summary = f"<summary>{escape(name)}: {escape(meaning)}</summary>"
+        yield f"<details{opened}>{summary}{_table(head, rows, kind='numbers intervals')}</details>"
 
 
-def _recommended(figures: Figures) -> str:
-    rows = [
-        [
-            f"{one.step_cap:.2%}",
-            "more than the grid has" if one.insurance is None else f"{one.insurance:.2%}",
-            "" if one.cost is None else f"{one.cost:.2%}",
-            "recommended" if one == figures.best else "",
-        ]
-        for one in figures.recommended
-    ]
-    return _table(("step cap", "insurance that meets the target", "mean cost in all, over open interest", ""), rows)
+def _recommended(figures: Figures, sweep: Sweep) -> str:
+    rows = []
+    for one in figures.recommended:
+        enough = [size for size, at in zip(sweep.grid.insurance, one.at, strict=True) if at <= sweep.targets.haircut]
+        rows.append(
+            [
+                part(one.step_cap),
+                "more than was tried" if one.insurance is None else f"{one.insurance:.2%}",
+                part(enough[0]) if enough else "none",
+                "" if one.cost is None else f"{one.cost:.2%}",
+                "recommended" if one == figures.best else "",
+            ]
+        )
+    head = (
+        "step cap",
+        "insurance that\nmeets the target",
+        "least size tried\nthat meets it",
+        "mean cost in all,\nover open interest",
+        "",
+    )
+    return _table(head, rows)
 
 
 def _keepers_table(figures: Figures) -> str:
     rows = [
         [
             lag_name(int(one["lag"])),
-            f"{one['step_cap']:.2%}",
+            part(one["step_cap"]),
             f"{one['paths']:,}",
             f"{one['solvent']:.1%}",
-            f"{one['deficit_rate']:.3%}",
+            f"{one['deficit_rate']:.3%}\n{100 * one['deficit_low']:.3f} to {100 * one['deficit_high']:.3f}",
             f"{one['closed_rate']:.1%}",
             f"{one['liquidated']:.1f}",
         ]
@@ -338,12 +184,26 @@ def _keepers_table(figures: Figures) -> str:
         "keeper",
         "step cap",
         "paths",
-        "without a deficit",
-        "deficit / open interest",
-        "accounts closed",
-        "take-overs",
+        "paths without\na deficit",
+        "deficit over\nopen interest",
+        "traders closed\nby settlements",
+        "take-overs\na path",
     )
-    return _table(head, rows)
+    return _table(head, rows, kind="numbers intervals")
+
+
+def _hazard_table(figures: Figures) -> str:
+    rows = [
+        [
+            str(one["class"]),
+            part(one["step_cap"]),
+            f"{one['left']:.2%}",
+            f"{one['borne']:.2%}",
+            f"{one['gain']:+.2%}",
+        ]
+        for one in figures.hazard
+    ]
+    return _table(("third", "step cap", "left to others", "borne for others", "gain from it"), rows)
 
 
 def _paths_table(rows: Sequence[dict[str, float]], seed: int) -> str:
@@ -353,20 +213,22 @@ def _paths_table(rows: Sequence[dict[str, float]], seed: int) -> str:
         "insurance",
         "keeper",
         "severity",
-        "index went",
+        "lowest index",
+        "highest index",
         "haircut",
-        "socialized / open interest",
-        "closed",
-        "again",
+        "socialized over\nopen interest",
+        "accounts\nclosed",
+        "to run it again",
     )
     shown = [
         [
             f"{one['path']:.0f}",
-            f"{one['step_cap']:.2%}",
-            f"{one['insurance']:.2%}",
+            part(one["step_cap"]),
+            part(one["insurance"]),
             lag_name(int(one["lag"])),
             f"{one['severity']:.1%}",
-            f"x{one['low']:.3g} to x{one['high']:.3g}",
+            f"x {one['low']:.3g}",
+            f"x {one['high']:.3g}",
             f"{one['haircut']:.1%}",
             f"{one['socialized_rate']:.2%}",
             f"{one['closed']:.0f}",

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from prorata.stress.config import Sweep
 from prorata.stress.engine import bytecode, run_paths
+from prorata.stress.path import RULES
 from prorata.stress.store import Chunk, Identity, table
 
 #: Chunks under way, for every worker.
@@ -48,10 +49,10 @@ def work(job: Job) -> pa.Table:
     """Run a chunk.
 
     Raises:
-        PoolError: this process has other contracts than whoever asks.
+        PoolError: this process has other contracts or rules than whoever asks.
     """
-    if bytecode() != job.identity.bytecode:
-        raise PoolError("a worker has other contracts: it must run in the same version of the repository")
+    if (bytecode(), RULES) != (job.identity.bytecode, job.identity.rules):
+        raise PoolError("a worker has other contracts or rules: it must run in the same version of the repository")
     chunk = job.chunk
     return table(run_paths(job.sweep, job.identity.seed, chunk.first, chunk.count, job.identity.audit))
 
@@ -174,7 +175,9 @@ class DaskPool:
     def _key(job: Job) -> str:
         """The same chunk of the same sweep has the same name, whoever asks for it."""
         identity = job.identity
-        return f"{identity.config}-{identity.bytecode}-{identity.seed}-{identity.audit}-{job.chunk.file}"
+        return (
+            f"{identity.config}-{identity.bytecode}-{identity.rules}-{identity.seed}-{identity.audit}-{job.chunk.file}"
+        )
 
     @staticmethod
     def _result(future: Any) -> pa.Table:

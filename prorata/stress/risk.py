@@ -22,14 +22,14 @@ from prorata.stress.config import ABSENT, Sweep
 from prorata.stress.path import CLASSES
 
 LEVELS = (0.95, 0.99, 0.999)
-#: What has a distribution: column, meaning.
+#: What has a distribution: by column, its name and its meaning.
 MEASURES = {
-    "haircut": "haircut of the winners' gains in moves that bankrupted anybody",
-    "worst_haircut": "largest haircut of a single move",
-    "drawdown": "part of its assets that the vault was short of at worst",
-    "adl_rate": "gains missed by deleverage at a lagging mark, over open interest",
-    "loss_rate": "socialized losses and missed gains, over open interest",
-    "closed_rate": "part of the accounts that settlements closed",
+    "haircut": ("haircut", "part of the winners' gains that they went without, in moves that left a deficit"),
+    "worst_haircut": ("worst haircut", "largest haircut of a single move"),
+    "drawdown": ("insurance drawdown", "part of its first assets that the vault was short of at worst"),
+    "adl_rate": ("missed gains", "gains missed by deleverage at a lagging mark, over open interest"),
+    "loss_rate": ("cost to winners", "socialized losses and missed gains, over open interest"),
+    "closed_rate": ("closed accounts", "part of the traders whom settlements closed"),
 }
 _RESAMPLES = 400
 _CONFIDENCE = 0.95
@@ -128,6 +128,17 @@ class Bootstrap:
         found = [Estimate(*map(float, one)) for one in zip(value, low, high, strict=True)]
         return Tail(len(losses), found[0], tuple(found[1 : 1 + len(LEVELS)]), tuple(found[1 + len(LEVELS) :]))
 
+    def ratio(self, above: NDArray[np.float64], below: NDArray[np.float64], scenarios: NDArray[np.int64]) -> Estimate:
+        """A sum over another, with its interval; 0 if there is nothing below."""
+        place = np.searchsorted(self._known, scenarios)
+        sums = [np.bincount(place, weights=one, minlength=len(self._known)) for one in (above, below)]
+        drawn = self._draws @ np.stack(sums, axis=1)
+        drawn = drawn[drawn[:, 1] > 0]
+        if not len(drawn):
+            return Estimate(0.0, 0.0, 0.0)
+        low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
+        return Estimate(float(above.sum() / below.sum()), float(low), float(high))
+
 
 def _figures(losses: NDArray[np.float64], weights: NDArray[np.float64]) -> list[float]:
     """Mean, VaR by LEVELS, ES by LEVELS of weighted losses that fall."""
@@ -185,8 +196,22 @@ def keeper_curve(paths: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def with_intervals(curve: pd.DataFrame, paths: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
+    """A keeper curve with `deficit_low` and `deficit_high`.
+
+    Which keeper a scenario has is drawn with it, so keepers are compared over different scenarios.
+    """
+    found = []
+    for key, part in paths.groupby(["lag", "step_cap"]):
+        deficit, notional = (part[name].to_numpy(dtype=np.float64) for name in ("deficit", "notional"))
+        estimate = bootstrap.ratio(deficit, notional, part["scenario"].to_numpy())
+        found.append((*key, estimate.low, estimate.high))
+    intervals = pd.DataFrame(found, columns=["lag", "step_cap", "deficit_low", "deficit_high"])
+    return curve.merge(intervals, on=["lag", "step_cap"], how="left")
+
+
 def moral_hazard(paths: pd.DataFrame) -> pd.DataFrame:
-    """By step cap and class of wealth: debts left to others and losses of others borne, over the class's collateral.
+    """By step cap and class of wealth: what was left to others and what was borne for others, over its collateral.
 
     Whoever leaves more than it bears gains from leaving risk to others; insurance pays the difference of all together.
     """

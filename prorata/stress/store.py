@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from prorata.stress.config import Sweep
-from prorata.stress.path import Result
+from prorata.stress.path import RULES, Result
 
 #: Paths that are run, sent and written together; a second or two of work.
 CHUNK = 120
@@ -51,6 +51,7 @@ class Identity:
     seed: int
     audit: float
     bytecode: str
+    rules: int = RULES
 
 
 def table(results: Iterable[Result]) -> pa.Table:
@@ -112,11 +113,12 @@ class Store:
     def missing(self, paths: int) -> list[Chunk]:
         """Chunks that a sweep of so many paths has still to run.
 
-        Files that are none of its chunks are removed: the unfinished, and a shorter sweep's last one.
+        Files that are none of its chunks are removed: the unfinished, those that a crash of the machine has cut short,
+        and a shorter sweep's last one.
         """
         wanted = {chunk.file: chunk for chunk in chunks(paths)}
         for file in self._parts.iterdir():
-            if file.name not in wanted:
+            if file.name not in wanted or _rows(file) != wanted[file.name].count:
                 file.unlink()
         there = {file.name for file in self._parts.iterdir()}
         return [chunk for name, chunk in wanted.items() if name not in there]
@@ -129,7 +131,7 @@ class Store:
 
     def counted(self) -> int:
         """Paths that are there, by the files' own account."""
-        return sum(pq.read_metadata(file).num_rows for file in self._finished())
+        return sum(_rows(file) for file in self._finished())
 
     def load(self) -> pd.DataFrame:
         """Every path that is there, in order."""
@@ -139,3 +141,11 @@ class Store:
 
     def _finished(self) -> Iterator[Path]:
         return iter(sorted(self._parts.glob("*.parquet")))
+
+
+def _rows(file: Path) -> int:
+    """Paths in a file; none if it is not Parquet."""
+    try:
+        return int(pq.read_metadata(file).num_rows)
+    except pa.ArrowInvalid:
+        return 0

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from prorata.stress import risk
 from prorata.stress.config import ABSENT, Sweep
+from prorata.stress.figures import NAMED, OnAnvil
 from prorata.stress.hunt import Hunt
 
 
@@ -48,6 +49,16 @@ def show_hunt(found: Hunt, console: Console) -> bool:
         f"{len(bad)} violations; the worst is path {worst['path']}, {worst['socialized_rate']:.1%} of open interest"
     )
     return not len(bad)
+
+
+def show_on_anvil(found: OnAnvil, console: Console) -> bool:
+    """What a sample of the paths came to on a node; says whether it was the same."""
+    console.print(f"on Anvil: {found.summary}")
+    for difference in found.differences[:NAMED]:
+        console.print(difference, style="red", markup=False)
+    if len(found.differences) > NAMED:
+        console.print(f"and {len(found.differences) - NAMED:,} more in figures.json", style="red")
+    return not found.differences
 
 
 def _cells(paths: pd.DataFrame, sweep: Sweep) -> Table:
@@ -89,24 +100,30 @@ def _keepers(paths: pd.DataFrame) -> Table:
     return shown
 
 
+def _insurance(size: float) -> str:
+    return f"insurance of {size:.1%} of open interest" if size else "no insurance"
+
+
 def recommended_text(found: Sequence[risk.Recommendation], sweep: Sweep) -> str:
     """What to choose, and why, in a sentence or two."""
-    target = f"an ES {sweep.targets.confidence:.1%} of the haircut of at most {sweep.targets.haircut:.2%}"
+    targets = sweep.targets
+    worst = f"{100 * (1 - targets.confidence):.4g}%"
+    target = f"For a mean haircut of the worst {worst} of paths (expected shortfall) of at most {targets.haircut:.2%}"
     choice = risk.best(found)
     if choice is None:
-        return f"No step cap of this grid meets {target} with any insurance of it."
+        return f"{target}, no step cap tried has enough with any insurance tried."
     needs = "; ".join(
         f"a step cap of {one.step_cap:.2%} "
         + (
-            f"needs insurance of {one.insurance:.1%} of open interest and costs {one.cost:.2%} of it"
-            if one.insurance is not None
-            else "does not get there"
+            "does not get there"
+            if one.insurance is None
+            else f"needs {_insurance(one.insurance)} and costs {one.cost:.2%} of open interest"
         )
         for one in found
     )
     return (
-        f"Recommended: step cap {choice.step_cap:.2%}, insurance {choice.insurance:.1%} of open interest. "
-        f"For {target}, {needs}. "
+        f"Recommended: step cap {choice.step_cap:.2%}, {_insurance(choice.insurance or 0)}. "
+        f"{target}, {needs}. "
         "The recommended one costs least: what winners and insurers lose, gains missed by deleverage at a lagging "
-        f"mark, and {sweep.targets.capital_price:.1%} of the insurance for holding it."
+        f"mark, and {targets.capital_price:.1%} of the insurance for holding it."
     )

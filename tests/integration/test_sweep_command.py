@@ -98,11 +98,14 @@ def test_one_path_again(config: Path) -> None:
         (["--paths", "0"], "Invalid value for '--paths'"),
         (["--paths", "many"], "Invalid value for '--paths'"),
         (["--audit", "2"], "Invalid value for '--audit'"),
+        (["--audit", "nan"], "Invalid value for '--audit'"),
         (["--seed", "-1"], "Invalid value for '--seed'"),
         (["--speed", "9"], "No such option: --speed"),
         ([], "--out is missing"),
         (["--config", "/does/not/exist.yaml", "--out", "x"], "cannot be read"),
         (["--scheduler", "nonsense://x", "--out", "x"], "no Dask scheduler at nonsense://x"),
+        (["--on-anvil", "many"], "Invalid value for '--on-anvil'"),
+        (["--on-anvil", "5", "--paths", "4", "--out", "x"], "--on-anvil 5: there are only 4 paths"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(arguments: list[str], complaint: str) -> None:

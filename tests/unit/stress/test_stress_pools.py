@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from prorata.stress import pools
 from prorata.stress.config import Sweep
 from prorata.stress.engine import bytecode, run_paths
+from prorata.stress.path import RULES
 from prorata.stress.pools import DaskPool, Job, LocalPool, Pool, PoolError, work
 from prorata.stress.store import Chunk, Identity, table
 
@@ -84,6 +86,21 @@ def test_a_killed_process_costs_nothing(
     assert not list(tmp_path.iterdir())
 
 
+def test_memory_stays_flat(jobs: list[Job]) -> None:
+    """What is handed on is let go, and no more is waiting than a few chunks a worker."""
+    alive: list[weakref.ref[pa.Table]] = []
+    most = 0
+
+    def done(chunk: Chunk, found: pa.Table) -> None:
+        nonlocal most
+        alive.append(weakref.ref(found))
+        most = max(most, sum(one() is not None for one in alive))
+
+    LocalPool(1).run(jobs, done)
+    assert len(alive) == len(jobs) > 4
+    assert most <= 2
+
+
 def test_processes_that_always_die_are_given_up(
     jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +127,8 @@ def test_a_worker_of_another_version_refuses(jobs: list[Job]) -> None:
     other = replace(jobs[0], identity=replace(jobs[0].identity, bytecode="another"))
     with pytest.raises(PoolError, match="other contracts"):
         work(other)
+    with pytest.raises(PoolError, match="or rules"):
+        work(replace(jobs[0], identity=replace(jobs[0].identity, rules=RULES - 1)))
     with pytest.raises(PoolError, match="other contracts"):
         LocalPool(1).run([other], Collector())
 

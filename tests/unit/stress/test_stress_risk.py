@@ -125,6 +125,19 @@ def test_a_keeper_s_curve_goes_from_prompt_to_absent(paths: pd.DataFrame) -> Non
     assert curve.loc[curve["lag"] == -1, "liquidated"].eq(0).all()
 
 
+def test_the_keeper_curve_s_intervals_hold_it(paths: pd.DataFrame) -> None:
+    bootstrap = Bootstrap(paths["scenario"], 1)
+    curve = risk.with_intervals(risk.keeper_curve(paths), paths, bootstrap)
+    assert (curve["deficit_low"] <= curve["deficit_rate"]).all()
+    assert (curve["deficit_rate"] <= curve["deficit_high"]).all()
+    wide = curve[(curve["step_cap"] == 0.5) & (curve["lag"] == 0)].iloc[0]
+    assert wide["deficit_low"] < wide["deficit_rate"] < wide["deficit_high"]
+    # Of one scenario alone nothing is known but itself.
+    one = paths[paths["scenario"] == paths["scenario"].iloc[0]]
+    alone = risk.with_intervals(risk.keeper_curve(one), one, bootstrap)
+    assert np.allclose(alone["deficit_high"] - alone["deficit_low"], 0)
+
+
 def test_moral_hazard_adds_up(paths: pd.DataFrame) -> None:
     hazard = risk.moral_hazard(paths)
     assert list(hazard["class"]) == ["poor", "middle", "rich"] * 2

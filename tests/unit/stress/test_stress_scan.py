@@ -8,10 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from prorata.chain import Reverted
+from prorata.receipts import Receipt
 from prorata.stress import scan as scanning
 from prorata.stress.config import Sweep
 from prorata.stress.engine import run_paths
+from prorata.stress.markets import FastMarket
 from prorata.stress.scan import compare, scan
+from prorata.units import WAD
 
 SEED = 11
 
@@ -51,6 +55,35 @@ def test_whatever_the_configuration(changes: dict[str, dict[str, object]]) -> No
     assert found.alike == 1, found
 
 
+def test_a_reset_by_the_scale_at_a_lagging_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A side that is nearly all one whale's: when it is closed the winners' scale falls below its least while the mark
+    is still on its way, the minnows beside it are spared the rest, and the winners miss that too."""
+    sweep = Sweep.of(
+        {
+            "prices": {"steps": 12, "severity": 0.3, "severity_spread": 0.5},
+            "crowd": {"traders": 6, "wealth_spread": 3, "lowest_leverage": 1, "correlation": 0},
+            "keepers": {"lags": [-1], "weights": [1]},
+            "grid": {"insurance": [0], "step_caps": [0.02]},
+        }
+    )
+    beyond: list[float] = []
+    settle = FastMarket.settle
+
+    def noted(self: FastMarket) -> list[Receipt]:
+        receipts = settle(self)
+        for one in receipts:
+            missed = one.closed_size * abs(one.index_price - one.mark_after) // WAD
+            beyond.append((one.bonus + one.adl_shortfall - missed) / one.gross if one.buckets_closed else 0.0)
+        return receipts
+
+    monkeypatch.setattr(FastMarket, "settle", noted)
+    first, number = 340, 30
+    run = pd.DataFrame([asdict(one) for one in run_paths(sweep, SEED, first, number, audit=0)])
+    assert sum(one > 1e-6 for one in beyond) >= 2, max(beyond)
+    found = compare(scan(sweep, SEED, first, number), run)
+    assert found.alike == 1, found
+
+
 def test_a_path_is_its_number_s(small: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not its batch's."""
     whole = scan(small, SEED, 0, 90)
@@ -76,9 +109,6 @@ def test_bug_another_close_out_margin_is_seen(small: Sweep, run: pd.DataFrame, m
 
 def test_bug_a_keeper_asks_only_for_whom_the_contracts_give(small: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once whoever was below at the mark or at the index was asked for, and refused by the hundred."""
-    from prorata.chain import Reverted
-    from prorata.stress.markets import FastMarket
-
     reasons: list[str] = []
     original = FastMarket.liquidate
 

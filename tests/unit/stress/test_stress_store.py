@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from prorata.stress.config import Sweep
@@ -54,6 +55,19 @@ def test_resumes_exactly(tmp_path: Path) -> None:
     assert list(again.load()["path"]) == list(range(paths))
 
 
+def test_a_file_cut_short_by_a_crash_is_run_again(tmp_path: Path) -> None:
+    store = Store(tmp_path, Sweep(), IDENTITY, resume=False)
+    keep(store, chunks(4 * CHUNK))
+    files = sorted((tmp_path / "paths").iterdir())
+    files[0].write_bytes(b"")
+    files[1].write_bytes(files[1].read_bytes()[:-100])
+    table_of_less = table(rows(2 * CHUNK, CHUNK - 1))
+    pq.write_table(table_of_less, files[2])
+    assert store.missing(4 * CHUNK) == chunks(4 * CHUNK)[:3]
+    keep(store, chunks(4 * CHUNK)[:3])
+    assert list(store.load()["path"]) == list(range(4 * CHUNK))
+
+
 def test_a_sweep_can_be_made_longer(tmp_path: Path) -> None:
     store = Store(tmp_path, Sweep(), IDENTITY, resume=False)
     keep(store, store.missing(CHUNK + 5))
@@ -69,10 +83,10 @@ def test_an_empty_sweep_is_an_empty_table(tmp_path: Path) -> None:
     assert not len(found)
 
 
-@pytest.mark.parametrize("name", ["config", "seed", "audit", "bytecode"])
+@pytest.mark.parametrize("name", ["config", "seed", "audit", "bytecode", "rules"])
 def test_another_sweep_is_refused_by_what_differs(tmp_path: Path, name: str) -> None:
     Store(tmp_path, Sweep(), IDENTITY, resume=False)
-    other = replace(IDENTITY, **{name: {"config": "x", "seed": 2, "audit": 0.5, "bytecode": "y"}[name]})
+    other = replace(IDENTITY, **{name: {"config": "x", "seed": 2, "audit": 0.5, "bytecode": "y", "rules": 1}[name]})
     with pytest.raises(StoreError, match=rf"holds another sweep: {name} differ"):
         Store(tmp_path, Sweep(), other, resume=True)
 
