@@ -110,7 +110,7 @@ docs: env ## draw the pictures in docs/ that show a rule
 	python -m prorata.attacks.defences
 
 .PHONY: screenshots
-screenshots: node ## pictures of pages in docs/, in a browser, of what make sweep has written
+screenshots: node compile ## pictures of the pages, for docs/; of the sweep that make sweep has written
 	python -m tests.screenshots
 
 .PHONY: replays

@@ -20,7 +20,7 @@ costs differs between the two only where calldata outweighs execution by far (EI
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -38,12 +38,12 @@ from eth_typing import BlockNumber
 from eth_utils.address import to_checksum_address
 from hexbytes import HexBytes
 from web3 import HTTPProvider
-from web3.exceptions import ContractLogicError, TransactionNotFound, Web3Exception, Web3RPCError
+from web3.exceptions import BlockNotFound, ContractLogicError, TransactionNotFound, Web3Exception, Web3RPCError
 from web3.types import BlockIdentifier, FilterParams, LogReceipt, RPCEndpoint, TxParams, TxReceipt, Wei
 from web3.utils import get_create_address
 
 from prorata.abi import Interface, revert_reason
-from prorata.chain import GENESIS, Contract, Entry, Log, Reverted, Transaction
+from prorata.chain import GENESIS, Contract, Entry, Head, Log, Reverted, Transaction, View
 
 #: Gas limit of every transaction: what a transaction may use at most on Ethereum since Fusaka (EIP-7825).
 TRANSACTION_GAS = 2**24
@@ -109,6 +109,19 @@ class ApeChain:
     def block(self) -> int:
         """Number of the last block."""
         return self._web3.eth.block_number
+
+    @property
+    def head(self) -> Head:
+        """The last block."""
+        block = self._web3.eth.get_block("latest")
+        return Head(block["number"], block["hash"].to_0x_hex(), block["timestamp"])
+
+    def block_hash(self, number: int) -> str | None:
+        """Hash (0x-hex) of a block; None if the chain has none of that number."""
+        try:
+            return self._web3.eth.get_block(number)["hash"].to_0x_hex()
+        except BlockNotFound:
+            return None
 
     def logs(self, from_block: int, to_block: int) -> list[Log]:
         """Events of two blocks and all between, in order, of the contracts deployed or found through this chain.
@@ -235,6 +248,24 @@ class ApeChain:
         request: TxParams = {"from": _account(0).address, "to": known.address, "data": data, "gas": VIEW_GAS}
         return known.interface.result(function, self._eth_call({**request, **_FEES}, "latest"))
 
+    def views(self, block: int, asked: Sequence[View]) -> list[Any]:
+        """Read many views as they were after a block, in one request where the network takes requests.
+
+        Raises:
+            Reverted: one of them refused.
+            the outages: the network does not know the block, or any longer what the views said then.
+        """
+        requests: list[TxParams] = []
+        for contract, function, *arguments in asked:
+            known = self._contracts[contract.address]
+            data = known.interface.calldata(function, arguments)
+            requests.append({"from": _account(0).address, "to": known.address, "data": data, "gas": VIEW_GAS, **_FEES})
+        answers = self._eth_calls(requests, block)
+        return [
+            self._contracts[contract.address].interface.result(function, answer)
+            for (contract, function, *_), answer in zip(asked, answers, strict=True)
+        ]
+
     @contextmanager
     def anchor(self) -> Iterator[None]:
         """A context whose every effect on the chain, the clock included, is undone when it ends.
@@ -299,6 +330,18 @@ class ApeChain:
             return self._web3.eth.call(request, block)
         except (ContractLogicError, TransactionFailed) as error:
             raise Reverted(_reason(error)) from None
+
+    def _eth_calls(self, requests: Sequence[TxParams], block: int) -> list[bytes]:
+        if not isinstance(self._web3.provider, HTTPProvider) or len(requests) < 2:
+            return [self._eth_call(request, block) for request in requests]
+        try:
+            with self._web3.batch_requests() as batch:
+                for request in requests:
+                    batch.add(self._web3.eth.call(request, block))
+                answers: Any = batch.execute()
+        except ContractLogicError as error:
+            raise Reverted(_reason(error)) from None
+        return list(answers)
 
     def _decoded(self, entries: Iterable[LogReceipt]) -> list[Log]:
         found = []

@@ -56,6 +56,15 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Head:
+    """A block that was the last one when it was asked for: number, hash (0x-hex), second."""
+
+    number: int
+    hash: str
+    timestamp: int
+
+
+@dataclass(frozen=True)
 class Transaction:
     """What a mined transaction did.
 
@@ -75,6 +84,10 @@ class Contract(Protocol):
 
     @property
     def address(self) -> str: ...
+
+
+#: A view to be read: contract, function, arguments.
+View = tuple[Contract, str, *tuple[Any, ...]]
 
 
 class Chain(Protocol):

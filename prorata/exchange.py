@@ -85,6 +85,20 @@ class CoreState:
         return bool(self.conditions & CLOSED)
 
 
+def mode_of(core: CoreState, index_price: int | None, now: int) -> str:
+    """As `MarketLens.mode`, in words, of `MODES`.
+
+    Args:
+        index_price: 18 digits; None while the oracle's answer is refused.
+        now: seconds.
+    """
+    if core.closed:
+        return "closed"
+    if core.lagging or index_price not in (None, core.mark):
+        return "catch-up"
+    return "reduce-only" if core.guarded or now < core.reduce_only_until else "active"
+
+
 @dataclass(frozen=True)
 class SideState:
     """A side: shares and scale 18 digits, index 36, open interest 18 digits rounded down."""

@@ -19,7 +19,7 @@ from eth_abi.exceptions import DecodingError
 from eth_utils.address import to_checksum_address
 
 from prorata.chain import Chain, Contract, Log, Reverted
-from prorata.exchange import AccountState, CoreState, SideState
+from prorata.exchange import AccountState, CoreState, SideState, mode_of
 from prorata.parameters import MarketParameters
 from prorata.units import LONG, WAD
 
@@ -87,12 +87,7 @@ class View:
     @property
     def mode(self) -> str:
         """As `MarketLens.mode`, in words."""
-        if self.core.closed:
-            return "closed"
-        if self.lags:
-            return "catch-up"
-        guarded = self.core.guarded or self.now < self.core.reduce_only_until
-        return "reduce-only" if guarded else "active"
+        return mode_of(self.core, self.index_price, self.now)
 
     def size(self, account: AccountState) -> int:
         """Size of a position, 18 digits, rounded down as the market does."""
@@ -173,7 +168,7 @@ class Keeper:
         self.summary = Summary()
         self.address = chain.address(policy.account)
         self.market: Contract = chain.at("PerpetualMarket", to_checksum_address(market))
-        self.parameters = _parameters(chain, self.market)
+        self.parameters = market_parameters(chain, self.market)
         self._say = say
         # A node that has come back without its past has no market to ask: nothing to decode.
         self._outages: tuple[type[Exception], ...] = (*outages, DecodingError)
@@ -203,7 +198,7 @@ class Keeper:
             except self._outages as error:
                 self.summary.outages += 1
                 wait, backoff = max(backoff, poll), min(2 * backoff, LAST_BACKOFF)
-                self._say(f"the node does not answer ({_brief(error)}); next attempt in {wait:g} s")
+                self._say(f"the node does not answer ({brief(error)}); next attempt in {wait:g} s")
             self.summary.passes += 1
             if passes is not None and self.summary.passes >= passes:
                 return self.summary
@@ -368,14 +363,14 @@ class Keeper:
         except Reverted as refused:
             reason = refused.reason or "no reason given"
         except RuntimeError as error:  # the chain could not tell why it failed
-            reason = _brief(error)
+            reason = brief(error)
         self.summary.refused += 1
         whose = f" of {arguments[0]}" if arguments else ""
         self._say(f"{function}{whose} refused: {reason}")
         return ()
 
 
-def _parameters(chain: Chain, market: Contract) -> MarketParameters:
+def market_parameters(chain: Chain, market: Contract) -> MarketParameters:
     """What the market's deployment fixed; asking for it also shows that there is one.
 
     Raises:
@@ -451,7 +446,7 @@ def shown(amount: int) -> str:
     return f"{value:,.2f}" if abs(value) >= 1 or not value else f"{value:.4g}"
 
 
-def _brief(error: Exception) -> str:
+def brief(error: Exception) -> str:
     """The first line of what an exception says, not too long."""
     words = str(error).splitlines()
     return f"{type(error).__name__}: {words[0][:80]}" if words else type(error).__name__

@@ -270,7 +270,7 @@ class Ledger:
     def _bucket_closed(self, log: Log) -> None:
         """Everybody in it has nothing left; what they were worth is summed for the receipt."""
         epoch, place = place_of(log.fields["bucket_id"])
-        shares, debt = (log.fields["held"] >> offset & (2**112 - 1) for offset in (0, 112))
+        shares, debt = held_of(log)
         closed = [self._records[owner] for owner in self._members.pop(place, ())]
         held = sum(record.shares for record in closed), sum(record.amount for record in closed)
         if epoch != self.epoch or held != (shares, debt):
@@ -392,3 +392,9 @@ def place_of(bucket_id: int) -> tuple[int, tuple[int, int, int]]:
     if number >> 127:
         number -= 2**128
     return bucket_id >> 137, (bucket_id >> 136 & 1, bucket_id >> 128 & 255, number)
+
+
+def held_of(closed: Log) -> tuple[int, int]:
+    """Shares and debt (quote) that a closed bucket held, by its word: generation 32 · debt 112 · shares 112."""
+    word = closed.fields["held"]
+    return word & (2**112 - 1), word >> 112 & (2**112 - 1)

@@ -1,8 +1,8 @@
-"""Receipts: the `Settled` or `Moved` event of every move, decoded."""
+"""Receipts: the `Settled` or `Moved` event of every move, and what `preview_settlement` says of one, decoded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from prorata.chain import Log
@@ -22,14 +22,11 @@ RECEIPT_AMOUNTS = (
 )
 
 
-@dataclass(frozen=True)
-class Receipt:
-    """What one move did. Amounts are quote, 18 digits; losses rounded up, what is left over rounded down.
+@dataclass(frozen=True, kw_only=True)
+class Amounts:
+    """What one move does: quote, 18 digits; losses rounded up, what is left over rounded down.
 
     Attributes:
-        loser: side that lost, 0 longs, 1 shorts.
-        funding: whether it was a funding move; otherwise a price move.
-        mark_before, mark_after, index_price: quote per size, 18 digits; after a stopped move the mark lags the index.
         gross: what the losing side lost.
         deficit: the part of it that closed accounts could not pay.
         covered: the part of the deficit that insurance paid.
@@ -39,15 +36,8 @@ class Receipt:
         closed_size: size closed, 18 digits.
         buckets_closed: how many buckets.
         open_interest: of the losing side afterwards, size, 18 digits.
-        indices: of longs and shorts afterwards, 36 digits.
-        scales: likewise, 18 digits; None if nobody was closed, which leaves them as they were.
     """
 
-    loser: int
-    funding: bool
-    mark_before: int
-    mark_after: int
-    index_price: int
     gross: int
     deficit: int
     covered: int
@@ -57,8 +47,6 @@ class Receipt:
     closed_size: int
     buckets_closed: int
     open_interest: int
-    indices: tuple[int, int]
-    scales: tuple[int, int] | None
 
     @property
     def socialized(self) -> int:
@@ -69,6 +57,32 @@ class Receipt:
     def haircut(self) -> int:
         """Socialized loss over gross, 18 digits, rounded up."""
         return -(-self.socialized * WAD // self.gross) if self.gross else 0
+
+    @classmethod
+    def from_view(cls, receipt: Sequence[int]) -> Amounts:
+        """The contracts' `Receipt` struct, as `preview_settlement` gives two of them."""
+        return cls(**dict(zip(RECEIPT_AMOUNTS, receipt, strict=True)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt(Amounts):
+    """What one move did.
+
+    Attributes:
+        loser: side that lost, 0 longs, 1 shorts.
+        funding: whether it was a funding move; otherwise a price move.
+        mark_before, mark_after, index_price: quote per size, 18 digits; after a stopped move the mark lags the index.
+        indices: of longs and shorts afterwards, 36 digits.
+        scales: likewise, 18 digits; None if nobody was closed, which leaves them as they were.
+    """
+
+    loser: int
+    funding: bool
+    mark_before: int
+    mark_after: int
+    index_price: int
+    indices: tuple[int, int]
+    scales: tuple[int, int] | None
 
     @classmethod
     def from_log(cls, log: Log) -> Receipt:

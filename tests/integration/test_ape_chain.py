@@ -101,6 +101,30 @@ def test_a_view_sees_the_last_block_and_a_transaction_the_next_second(chain: Ape
     assert reason_of(lambda: chain.call(market.market, "settle")) == "oracle: stale"
 
 
+def test_many_views_are_of_one_block_whatever_has_come_since(chain: ApeChain) -> None:
+    feed = chain.deploy("MockAggregator", 8, 1)
+    before = chain.head
+    assert (before.number, before.timestamp) == (chain.block, chain.now)
+    chain.transact(feed, "set_answer", 2, sender=DEPLOYER)
+    asked = [(feed, "latestRoundData"), (feed, "decimals"), (feed, "latestRoundData")]
+    for head, answer in ((before, 1), (chain.head, 2)):
+        first, decimals, second = chain.views(head.number, asked)
+        assert first == second
+        assert (first[1], decimals) == (answer, 8)
+        assert chain.views(head.number, asked[:1]) == [first]
+        assert chain.block_hash(head.number) == head.hash
+    assert chain.block_hash(chain.block + 1) is None
+    assert chain.views(chain.block, []) == []
+
+
+def test_a_view_that_refuses_among_others_says_why(chain: ApeChain) -> None:
+    market = deploy(chain)
+    chain.transact(market.feed, "set_round", 1, MARK, 1, 1, sender=DEPLOYER)
+    asked = [(market.market, "mark"), (market.market, "index_price"), (market.market, "core")]
+    assert reason_of(lambda: chain.views(chain.block, asked)) == "oracle: stale"
+    assert chain.views(chain.block, asked[:1]) == [MARK]
+
+
 # ------------------------------------------------------------------------------------------------------ transactions
 
 
