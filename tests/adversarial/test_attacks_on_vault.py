@@ -86,7 +86,7 @@ BLIND = (
 #: A request brings its value when made, every draw opens a window of its own, and redemptions, not locked, pay first.
 GENEROUS = (
     Patch(_VAULT, _LESSER, "return redemptions._capped(request, shares)"),
-    Patch(_RESERVE, "    return start == 0 or block.timestamp >= start + draw_window\n", "    return True\n"),
+    Patch(_RESERVE, "    return start == 0 or block.timestamp - start >= draw_window\n", "    return True\n"),
     Patch(_VAULT, "@nonreentrant\ndef redeem(", "def redeem("),
     Patch(
         _VAULT,
