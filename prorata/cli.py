@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from ape.cli import ConnectedProviderCommand
@@ -14,6 +15,8 @@ from eth_utils.address import is_address
 
 #: Where `ape run deploy` saves the addresses of a deployment unless told otherwise.
 DEFAULT_ADDRESSES = Path("out/deployment.json")
+#: What a decorator of options decorates.
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class BadInput(click.ClickException):
@@ -80,6 +83,17 @@ def exclusive(**options: Any) -> str | None:
     if len(given) > 1:
         raise BadInput(f"{' and '.join('--' + name for name in given)} exclude each other")
     return given[0] if given else None
+
+
+def market_options(command: _Function) -> _Function:
+    """`--market` and `--addresses`, of which `saved_market` makes an address."""
+    saved = click.option(
+        "--addresses",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help=f"Take the market from a file saved by `ape run deploy`.  [default: {DEFAULT_ADDRESSES}]",
+    )
+    named = click.option("--market", metavar="ADDRESS", help="The market; everything else it says itself.")
+    return named(saved(command))
 
 
 def saved_market(market: str | None, addresses: Path | None) -> str:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from prorata.ape_chain import OUTAGES, ApeChain
 from prorata.audit import report
 from prorata.audit.auditor import Auditor, NoAudit
-from prorata.cli import DEFAULT_ADDRESSES, BadInput, Command, saved_market
+from prorata.cli import BadInput, Command, market_options, saved_market
 
 DIFFERENT, UNFINISHED = 1, 3
 
@@ -43,12 +43,7 @@ def _auditor(market: str, from_block: int, to_block: int | None, account: str | 
 
 
 @click.command(cls=Command)
-@click.option("--market", metavar="ADDRESS", help="The market; everything else it says itself.")
-@click.option(
-    "--addresses",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help=f"Take the market from a file saved by `ape run deploy`.  [default: {DEFAULT_ADDRESSES}]",
-)
+@market_options
 @click.option(
     "--from-block", type=click.IntRange(0), default=0, show_default=True, help="Look for the deployment from here."
 )

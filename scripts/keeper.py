@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.status import Status as Spinner
 
 from prorata.ape_chain import OUTAGES, ApeChain
-from prorata.cli import DEFAULT_ADDRESSES, BadInput, Command, DecimalRange, exclusive, saved_market
+from prorata.cli import BadInput, Command, DecimalRange, exclusive, market_options, saved_market
 from prorata.keeper import Keeper, NoMarket, Policy, Status, Summary, shown
 from prorata.units import to_wad
 
@@ -67,12 +67,7 @@ def _shower(console: Console, spinner: Spinner, keeper: Keeper) -> Callable[[Sta
 
 
 @click.command(cls=Command)
-@click.option("--market", metavar="ADDRESS", help="The market; everything else it says itself.")
-@click.option(
-    "--addresses",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help=f"Take the market from a file saved by `ape run deploy`.  [default: {DEFAULT_ADDRESSES}]",
-)
+@market_options
 @click.option("--account", type=click.IntRange(0), default=1, show_default=True, help="Test account that pays.")
 @click.option(
     "--from-block", type=click.IntRange(0), default=0, show_default=True, help="Read events from here; the deployment."

@@ -14,7 +14,7 @@ import click
 from rich.console import Console
 
 from prorata.ape_chain import OUTAGES, ApeChain
-from prorata.cli import DEFAULT_ADDRESSES, BadInput, Command, DecimalRange, saved_market
+from prorata.cli import BadInput, Command, DecimalRange, market_options, saved_market
 from prorata.keeper import NoMarket
 from prorata.monitor.server import Server
 from prorata.monitor.snapshot import Contracts
@@ -22,12 +22,7 @@ from prorata.monitor.watcher import Watcher
 
 
 @click.command(cls=Command)
-@click.option("--market", metavar="ADDRESS", help="The market; everything else it says itself.")
-@click.option(
-    "--addresses",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help=f"Take the market from a file saved by `ape run deploy`.  [default: {DEFAULT_ADDRESSES}]",
-)
+@market_options
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, help="Of the page.  [default: a free one]")
 @click.option(
     "--poll",

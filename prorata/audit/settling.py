@@ -15,7 +15,7 @@ from prorata.audit.desk import MOVE_DUST, Desk
 from prorata.audit.eager import Move
 from prorata.audit.rules import EXACT
 from prorata.chain import Log
-from prorata.ledger import place_of
+from prorata.ledger import held_of, place_of
 from prorata.receipts import RECEIPT_AMOUNTS, Receipt
 from prorata.units import LONG, SHORT, WAD
 
@@ -246,11 +246,10 @@ class Settling:
             stated.add((level, bucket))
             members = [one for one in books.active[side].values() if one.place == (level, bucket)]
             held = (sum(one.shares for one in members), sum(one.debt for one in members))
-            word = log.fields["held"]
-            found = (word & (2**112 - 1), word >> 112 & (2**112 - 1))
-            generation = books.generations.get((side, level, bucket), 0)
-            if (epoch, side, word >> 224) != (books.epoch, expected.step.loser, generation):
-                faults.append(f"bucket {level}/{bucket} of epoch {epoch}, side {side}, generation {word >> 224}")
+            found, generation = held_of(log), log.fields["held"] >> 224
+            known = books.generations.get((side, level, bucket), 0)
+            if (epoch, side, generation) != (books.epoch, expected.step.loser, known):
+                faults.append(f"bucket {level}/{bucket} of epoch {epoch}, side {side}, generation {generation}")
             if found != held:
                 faults.append(f"bucket {level}/{bucket} held shares and debt {found}, its accounts {held}")
         if stated != expected.places:
