@@ -18,6 +18,9 @@ def test_the_page_s_figures_are_recorded() -> None:
     paths, settlements, audited = (f"{RECORDED[name]:,}" for name in ("paths", "settlements", "audited"))
     assert f"{paths} paths, {settlements} settlements, no guarantee violated; {audited} paths audited" in text
     assert RECORDED["violations"] == RECORDED["mismatches"] == 0
+    again = RECORDED["on_anvil"]
+    sample = f"{len(again['paths'])} paths again on Anvil, {again['transactions']:,} transactions, {again['gas']:,} gas"
+    assert f"{sample}, no difference" in text and again["differences"] == []
     by_cap = {one["step_cap"]: one for one in RECORDED["recommended"]}
     sizes = Sweep().grid.insurance
     assert f"the worst hundredth of paths loses {by_cap[0.03]['at'][0] * 100:.0f} % of its winners' gains" in text
