@@ -22,6 +22,14 @@ _PACKAGE = _ROOT / "node_modules" / "@sparticuz" / "chromium"
 #: libraries that bare machines lack.
 _UNPACK = "import('@sparticuz/chromium').then(({default: chromium}) => chromium.executablePath())"
 _LIKE_AMAZON = {"AWS_EXECUTION_ENV": "AWS_Lambda_nodejs20.x"}
+#: Fonts of the machine, and those of the package for one that has none.
+_FONTS = """<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  <include ignore_missing="yes">/etc/fonts/fonts.conf</include>
+  <dir prefix="relative">fonts</dir>
+  <cachedir prefix="xdg">fontconfig</cachedir>
+</fontconfig>
+"""
 #: It neither looks for updates nor asks anybody but the page's own server for anything.
 _ALONE = (
     "--disable-gpu",
@@ -52,6 +60,7 @@ def executable() -> Path:
             place.mkdir()
             environment = {**os.environ, **_LIKE_AMAZON, "TMPDIR": str(place)}
             subprocess.run(["node", "-e", _UNPACK], cwd=_ROOT, env=environment, check=True, timeout=120)
+            (place / "fonts.conf").write_text(_FONTS)
             try:
                 place.rename(unpacked)
             except OSError:
@@ -66,11 +75,18 @@ def chromium() -> Iterator[Browser]:
     path = executable()
     # Those of the machine first.
     libraries = [os.environ.get("LD_LIBRARY_PATH", ""), "/lib/x86_64-linux-gnu", str(path.parent / "al2023" / "lib")]
+    environment: dict[str, str | float | bool] = {
+        **os.environ,
+        "LD_LIBRARY_PATH": os.pathsep.join(filter(None, libraries)),
+    }
+    fonts = path.parent / "fonts.conf"
+    if fonts.exists():
+        environment["FONTCONFIG_FILE"] = str(fonts)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=path,
             args=["--headless=shell", *_ALONE],
-            env={**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(filter(None, libraries))},
+            env=environment,
         )
         try:
             yield browser
