@@ -248,10 +248,6 @@ class Model:
         """Total size of a side."""
         return sum((account.size for _, account in self.members(side)), Fraction(0))
 
-    def total_equity(self) -> Fraction:
-        """Everything the market owes its traders."""
-        return sum((account.collateral for account in self.accounts.values()), Fraction(0))
-
     @property
     def lagging(self) -> bool:
         """Catch-up: the mark has not reached the last accepted index, or funding is due at once."""
