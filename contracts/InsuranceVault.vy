@@ -190,8 +190,9 @@ def _settled_assets() -> uint256:
     move: IPerpetualMarket.Receipt = empty(IPerpetualMarket.Receipt)
     funding, move = staticcall IPerpetualMarket(market).preview_settlement(price)
     quote: uint256 = reserve._held() * TOKEN_SCALE + staticcall IPerpetualMarket(market).insurance_owed()
-    # Funding has no deficit, so it only ever adds (see `parameters.vy`).
-    return (quote + funding.surplus + move.surplus - move.bonus - move.covered) // TOKEN_SCALE
+    # Funding has no deficit, so nothing is drawn for it (see `parameters.vy`). The move goes all the way to the price: it
+    # leaves no gap, and so no bonus.
+    return (quote + funding.surplus - funding.bonus + move.surplus - move.covered) // TOKEN_SCALE
 
 
 @internal

@@ -227,7 +227,7 @@ NAMES: tuple[tuple[str, str, str, str], ...] = (
     ("PerpetualMarket.vy", "settle_to", "left", "drop"),
     ("InsuranceVault.vy", "_leave", "before", "tokens"),
     ("InsuranceVault.vy", "_leave", "swept", "units"),
-    ("InsuranceVault.vy", "_settled_assets", r"quote|funding\.surplus|move\.surplus", "money"),
+    ("InsuranceVault.vy", "_settled_assets", r"quote|funding\.(surplus|bonus)|move\.surplus", "money"),
     ("InsuranceVault.vy", "requestRedeem", r".*shares", "supply"),
     ("InsuranceVault.vy", "", r"erc20\.totalSupply", "supply"),
     ("InsuranceVault.vy", "", "total_assets", "units"),

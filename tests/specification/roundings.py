@@ -519,7 +519,7 @@ ROUNDINGS = (
     Rounding(
         "InsuranceVault.vy",
         "_settled_assets",
-        "(quote + funding.surplus + move.surplus - move.bonus - move.covered) // TOKEN_SCALE",
+        "(quote + funding.surplus - funding.bonus + move.surplus - move.covered) // TOKEN_SCALE",
         _DOWN,
         "nobody: a preview, at most a wei above the settlement",
         "< 1 token unit of all assets",

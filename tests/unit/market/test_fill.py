@@ -648,8 +648,9 @@ class TestRange:
                 trade(made, role, 2**96, MIN_PRICE)
         trade(made, "maker", 2**96 - 1, MIN_PRICE)
         assert made.side(LONG).open_interest == made.side(SHORT).open_interest == 2**96 - 1
-        with refused(made, "position: out of range"):
-            trade(made, "maker", 1, MIN_PRICE)
+        for size in (1, -(2**96)):  # the latter would leave next to nothing of either position
+            with refused(made, "position: out of range"):
+                trade(made, "maker", size, MIN_PRICE)
         # A position that changes hands, or becomes smaller, does not raise it.
         trade(made, "maker", -(2**95), MIN_PRICE, rich=OTHER)
         trade(made, "maker", -(2**94), MIN_PRICE)

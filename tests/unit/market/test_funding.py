@@ -119,6 +119,15 @@ class TestSign:
         assert market.settle().logs == []
         assert premium(market) == 0
 
+    def test_at_the_mark_no_clock_starts(self, exchange: ExchangeFactory) -> None:
+        """And the word that holds it need not be written."""
+        market = exchange(**FUNDED)
+        since = market.core.accrued_at
+        for trader in (RICH, RICHER):
+            market.deposit(trader, 10**6 * WAD)
+        market.trade(RICH, RICHER, True, WAD, MARK)
+        assert market.core.accrued_at == since < market.chain.now
+
 
 class TestAmount:
     @both_signs

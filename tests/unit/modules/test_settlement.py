@@ -894,6 +894,19 @@ class TestStopped:
         moved = market.price(40, max_words=9)
         assert (moved.receipt.buckets_closed, moved.plan.words) == (1, 2)  # the border's word, and the one it ends in
 
+    @pytest.mark.parametrize(("beyond", "scanned"), [(0, False), (2**64, True)])
+    def test_up_to_the_bound_of_all_edges_nothing_is_looked_at(
+        self, market: Market, beyond: int, scanned: bool
+    ) -> None:
+        """The bound may be too high; only who looks can lower it."""
+        market.open(LONG, (10, 1000))
+        market.open(SHORT, (10, 1000))
+        threshold = -(2**64) * 10**17
+        market.set_state(long_top=threshold + beyond)
+        moved = market.fund(LONG, -threshold - MARK * CLOSEOUT * WAD)
+        assert (moved.plan.threshold, moved.plan.scanned) == (threshold, scanned)
+        assert (moved.after.long.top < threshold) == scanned
+
     def test_a_part_of_a_wei_that_is_missed_is_stated_whole(self, market: Market) -> None:
         # A wei of size with nothing left is closed half a dollar above the index.
         market.send("open", LONG, LEVEL, 1, 0)
@@ -947,6 +960,11 @@ class TestEndOfAnEpoch:
         else:
             assert moved.after.short.scale == MIN_SCALE
             assert moved.after.long.shares == 10 * LOT
+
+    def test_at_the_minimum_it_does_not_and_only_what_is_closed_misses_the_rest(self, three: Market) -> None:
+        three.set_state(short_scale=2 * MIN_SCALE)
+        moved = three.move((LONG, 10 * WAD, FALLS, 80 * WAD))
+        assert moved.plan.adl_shortfall == 10 * 10 * LOT * UNIT
 
     @pytest.mark.parametrize(("beyond", "epoch"), [(0, 0), (1, 1)])
     def test_when_the_losers_index_is_at_the_edge_of_its_range(self, market: Market, beyond: int, epoch: int) -> None:

@@ -14,6 +14,7 @@ from tests.unit.vault.acts import (
     DEPOSITOR,
     NEWS,
     REFUSED_PRICES,
+    RICH,
     SECOND,
     STRANGER,
     WINDOW,
@@ -117,6 +118,20 @@ class TestShut:
         made.settle()
         assert all(limits(made))
         made.chain.advance(3601)
+        assert limits(made) == [0, 0, 0, 0]
+
+    def test_zero_while_funding_is_half_paid_even_at_the_index(self, exchange: ExchangeFactory) -> None:
+        parameters = {"max_buckets": 1, "fee_rate": WAD // 400, "max_funding": WAD // 100, "max_staleness": 10**9}
+        made = waiting(exchange(decimals=6, **parameters))
+        leverage(made, 55, 56)
+        made.set_price(959 * WAD)
+        made.settle()
+        made.deposit(SECOND, 10**5 * WAD)
+        made.trade(SECOND, RICH, True, 8 * WAD, 959 * WAD * 1004 // 1000)
+        wait_until(made, request(made, SECOND)[2] + WINDOW // 2)
+        assert all(limits(made))
+        made.settle()
+        assert made.core.lagging and made.mark == 959 * WAD
         assert limits(made) == [0, 0, 0, 0]
 
     def test_zero_while_a_settlement_is_pending(self, exchange: ExchangeFactory) -> None:
