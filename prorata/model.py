@@ -191,6 +191,9 @@ class Model:
         premium: funding still to be paid by longs (negative: by shorts) as it decays, quote.
         funding_rest: funding due at once, that a stopped move left; per unit, sign as of the premium.
         step_target: where a limited step ends that the budget stopped half-way.
+        price_halt, funding_halt: the mark where the next price move ends, and how much per unit the next funding takes,
+            because the contracts' budget of bitmap words ends there. Words are no part of the rule, so whoever compares
+            the two may have to say it.
         accepted: the last accepted index price.
         refusal: why the oracle's answer is refused at the moment, if it is.
     """
@@ -207,6 +210,8 @@ class Model:
     premium: Fraction = Fraction(0)
     funding_rest: Fraction = Fraction(0)
     step_target: Fraction | None = None
+    price_halt: Fraction | None = None
+    funding_halt: Fraction | None = None
     accrued_at: int = 0
     limited_at: int = 0
     reduce_only_until: int = 0
@@ -279,9 +284,10 @@ class Model:
         due = self._funding_due()
         self.funding_rest = Fraction(0)
         if due:
-            paid = self._move(LONG if due > 0 else SHORT, abs(due), 0, budget)
+            distance = abs(due) if self.funding_halt is None else self.funding_halt
+            paid = self._move(LONG if due > 0 else SHORT, distance, 0, budget)
             budget -= min(paid.buckets_closed, budget)
-            if paid.stopped:
+            if paid.stopped or self.funding_halt is not None:
                 self.funding_rest = (abs(due) - paid.distance) * (1 if due > 0 else -1)
         waits = self.now < self.limited_at + self.parameters.step_interval
         if not self.funding_rest and self.accepted != self.mark and not waits:
@@ -301,10 +307,12 @@ class Model:
         if open_step > 0:  # what a stopped step left goes on, and is no new one
             distance = min(distance, open_step)
         target = self.mark + direction * distance
+        if self.price_halt is not None:
+            distance = abs(self.price_halt - self.mark)
         moved = self._move(SHORT if direction > 0 else LONG, distance, direction, budget)
-        limited = target != self.accepted
-        self.step_target = target if limited and moved.stopped else None
-        if limited and not moved.stopped:
+        limited, stopped = target != self.accepted, moved.stopped or self.price_halt is not None
+        self.step_target = target if limited and stopped else None
+        if limited and not stopped:
             self.limited_at = self.now
 
     def _settle_fully(self) -> None:

@@ -16,6 +16,7 @@ from prorata.chain import Reverted
 from prorata.exchange import Exchange
 from prorata.fast_exchange import FastExchange
 from prorata.profile import ProfiledChain
+from prorata.receipts import Receipt
 from prorata.twin import Violation
 from tests.fuzz.rules import TRADERS, WORLD, Operation
 from tests.fuzz.run import Run, state_text
@@ -37,10 +38,10 @@ class _Halted(Run):
             raise _Here(operation)
         return super().step(operation)
 
-    def _in_lockstep(self, operation: Operation) -> None:
+    def _in_lockstep(self, operation: Operation, stopped: Receipt | None = None) -> None:
         if len(self.history) == self._length - 1:
             raise _Here(operation)
-        super()._in_lockstep(operation)
+        super()._in_lockstep(operation, stopped)
 
 
 class TracingChain(ProfiledChain):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from random import Random
 
 from prorata.chain import Reverted
@@ -15,6 +16,7 @@ from prorata.receipts import Receipt
 from prorata.revm_chain import RevmChain
 from prorata.storage import State
 from prorata.twin import Violation
+from prorata.units import WAD, from_wad
 from tests.fuzz.audit import twin_of
 from tests.fuzz.judge import Judge
 from tests.fuzz.rules import FAST_ONLY, INSURERS, TRADERS, WORLD, Operation, Rules, Setting
@@ -106,7 +108,8 @@ class Run:
         since_trial = since_close = 0
         # In a closed market there is little left to do.
         while self.figures.operations < self.operations and since_close < AFTERLIFE:
-            if self._since_audit >= AUDIT_EVERY and self._audit():
+            if self._since_audit >= AUDIT_EVERY:
+                self._audit()
                 self.figures.largest_gap = max(self.figures.largest_gap, self._since_audit)
                 self._since_audit = 0
             if since_trial >= TRIAL_EVERY:
@@ -159,20 +162,30 @@ class Run:
         if self.driver.read() != self.state:
             raise Violation("S1", f"{operation} was refused and changed the market")
 
-    def _audit(self) -> bool:
-        """The next operation that the exact-rational model knows, on both; says whether one came in time."""
+    def _audit(self) -> None:
+        """The next operation that the exact-rational model knows, on both."""
         for _ in range(AUDIT_SEARCH):
             operation = self.rules.next(self.state)
             known = operation.name not in WORLD | FAST_ONLY
-            if known and not self.trials.stops_by_words(self.state):
+            if known and self.trials.stopped_by_words(self.state) is None:
                 self._in_lockstep(operation)
-                return True
+                return
             self._since_audit += self.step(operation)
-        return False
+        # Words stop every move. The model is told where they stop this one, and must agree on everything else.
+        self._in_lockstep(Operation("settle"), self.trials.stopped_by_words(self.state))
 
-    def _in_lockstep(self, operation: Operation) -> None:
-        """One operation on the contracts and on the model, which begins where they stand."""
+    def _in_lockstep(self, operation: Operation, stopped: Receipt | None = None) -> None:
+        """One operation on the contracts and on the model, which begins where they stand.
+
+        Args:
+            stopped: of the move that bitmap words stop.
+        """
         twin = twin_of(self.driver, self.state, self.setting)
+        if stopped and stopped.funding:
+            payer = self.state.sides[stopped.loser]
+            twin.model.funding_halt = Fraction(payer.index - stopped.indices[stopped.loser], payer.scale * WAD)
+        elif stopped:
+            twin.model.price_halt = from_wad(stopped.mark_after)
         self.history.append(operation)
         before = self.state
         try:

@@ -78,21 +78,22 @@ class Trials:
             return
         self._done[trial.__name__] += 1
 
-    def stops_by_words(self, state: State) -> bool:
-        """Whether a settlement now would stop by its budget of bitmap words, of which the model knows nothing."""
+    def stopped_by_words(self, state: State) -> Receipt | None:
+        """Of the move that a settlement now would not finish for its budget of bitmap words, of which the model knows
+        nothing; None if it would stop at nothing, or elsewhere."""
         parameters = self._setting.parameters
         with self._apart(), suppress(Reverted):
             self._driver.settle()
             receipts, after = self._driver.receipts(), self._driver.read()
             # A step that is merely limited notes the time.
             if not after.lagging or not receipts or after.limited_at == self._driver.chain.now:
-                return False
+                return None
             # By its budget of buckets it stops with T at the edge of the first one left open, to a wei of price.
             loser = after.sides[receipts[-1].loser]
             threshold = loser.index - parameters.closeout_margin * loser.scale * after.mark // WAD
             edges = [h.edge for h in after.holdings if h.shares and h.side == receipts[-1].loser]
-            return not edges or threshold - max(edges) > 4 * loser.scale
-        return False
+            return receipts[-1] if not edges or threshold - max(edges) > 4 * loser.scale else None
+        return None
 
     # ------------------------------------------------------------------------------------------------------- trials
 
@@ -101,6 +102,7 @@ class Trials:
         rng, price = self._rng, self._shock(state)
         touched = [rng.choice(TRADERS) for _ in range(2 * len(TRADERS))]
         stops: list[tuple[int, ...]] = []
+        word_stops: list[int | None] = []
 
         def shocked(touched: list[int]) -> Future:
             for trader in touched:
@@ -108,6 +110,8 @@ class Trials:
             self._driver.chain.advance(2 * len(TRADERS) - len(touched))  # a touch takes a second; funding counts them
             edges = self._edges()
             self._driver.set_price(price)
+            stopped = self.stopped_by_words(self._driver.read())
+            word_stops.append(stopped.mark_after if stopped else None)
             with suppress(Reverted):
                 self._driver.settle()
             after = self._driver.read()
@@ -117,7 +121,8 @@ class Trials:
             return Future(after)
 
         futures = [self._future(lambda: shocked([])), self._future(lambda: shocked(touched))]
-        if len(set(stops)) > 1:
+        # A touch may also fill another word, or let a level's scan begin at another one.
+        if len(set(stops)) > 1 or len(set(word_stops)) > 1:
             raise NotNow
         gifts = {trader: touched.count(trader) * self._unit for trader in TRADERS}
         tolerance = TOUCH_COST * len(touched)

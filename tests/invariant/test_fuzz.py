@@ -23,7 +23,8 @@ from tests import figures
 from tests.fuzz import __main__ as campaign
 from tests.fuzz.explain import explain
 from tests.fuzz.judge import Judge
-from tests.fuzz.run import Figures, Run
+from tests.fuzz.run import AUDIT_EVERY, AUDIT_SEARCH, Figures, Run
+from tests.fuzz.trials import Trials
 
 RUNS = int(os.environ.get("PRORATA_FUZZ", "4"))
 SEED = int(os.environ.get("PRORATA_SEED", "1"))
@@ -47,11 +48,50 @@ def test_slice(shard):
         pytest.param(135, id="exit by steps that take hundreds of settlements"),
         pytest.param(1332, id="half of a split account in the next bucket"),
         pytest.param(3318, id="closed and open again within a batch"),
+        pytest.param(119, id="touches that fill other bitmap words, where words stop a settlement"),
     ],
 )
 def test_a_run_that_was_once_flagged(number):
     """Each by a check that asked too much."""
     Run(1, number, campaign.OPERATIONS).live()
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(2720, id="a price move, for hundreds of operations"),
+        pytest.param(56, id="a payment of funding"),
+    ],
+)
+def test_where_words_stop_every_move_the_model_is_asked_as_often(number, monkeypatch):
+    told = []
+    lockstep = Run._in_lockstep
+
+    def noted(self, operation, stopped=None):
+        told.append(stopped)
+        lockstep(self, operation, stopped)
+
+    monkeypatch.setattr(Run, "_in_lockstep", noted)
+    found = Run(1, number, campaign.OPERATIONS).live()
+    assert found.largest_gap <= AUDIT_EVERY + AUDIT_SEARCH
+    assert any(one and one.funding == (number == 56) for one in told)
+
+
+@pytest.mark.parametrize("number", [2720, 56])
+def test_a_model_that_was_told_where_to_halt_still_says_no(number, monkeypatch):
+    """Told another mark, or another payment, it does not come out where the contracts do."""
+    stopped_by_words = Trials.stopped_by_words
+
+    def elsewhere(self, state):
+        stopped = stopped_by_words(self, state)
+        if not stopped:
+            return None
+        indices = tuple(index - 10**15 * INDEX_UNIT // state.sides[0].shares for index in stopped.indices)
+        return replace(stopped, mark_after=stopped.mark_after + state.mark // 10**6 + 1, indices=indices)
+
+    monkeypatch.setattr(Trials, "stopped_by_words", elsewhere)
+    with pytest.raises(Violation, match=r"^S3"):
+        Run(1, number, campaign.OPERATIONS).live()
 
 
 # ------------------------------------------------------------------------------------------------------------ the judge
