@@ -240,6 +240,16 @@ class FastExchange:
         """Deposit as much as `shares` cost."""
         self._act("mint", insurer, shares, self._as_words[insurer], of="InsuranceVault")
 
+    def preview_entry(self, operation: str, amount: int) -> int:
+        """What the vault promises for an `insure`, in shares, or for a `mint_insurance`, in token units, that is sent
+        next."""
+        function, given = ("previewDeposit", amount // self.unit) if operation == "insure" else ("previewMint", amount)
+        self.chain.advance(self.pace)
+        try:
+            return int(self.exchange.chain.call(self.exchange.vault, function, given))
+        finally:
+            self.chain.advance(-self.pace)
+
     def transfer_shares(self, shares: int, insurer: int, receiver: int) -> None:
         """Give vault shares away."""
         self._act("transfer", insurer, self._as_words[receiver], shares, of="InsuranceVault")

@@ -14,7 +14,7 @@ from prorata.fast_exchange import FastExchange
 from prorata.model import SHARE_OFFSET
 from prorata.receipts import Receipt
 from prorata.revm_chain import RevmChain
-from prorata.storage import State
+from prorata.storage import Holding, State
 from prorata.twin import Violation
 from prorata.units import WAD, from_wad
 from tests.fuzz.audit import twin_of
@@ -27,6 +27,10 @@ AUDIT_EVERY, AUDIT_SEARCH = 75, 20
 TRIAL_EVERY = 400
 #: Settlements after which a closed market's way through empty bitmap words is cut short.
 PATIENCE = 200
+#: Operations that the vault has a preview of.
+ENTRIES = {"insure", "mint_insurance"}
+#: Bitmap words of a level over which a preview is no longer made.
+FAR = 10_000
 #: Operations tried on a market that was wound down, before everybody leaves.
 AFTERLIFE = 30
 
@@ -130,6 +134,7 @@ class Run:
             self.driver.chain.advance(*operation.arguments)
             return False
         before = self.state
+        promised = self._promised(operation)
         try:
             getattr(self.driver, operation.name)(*operation.arguments)
         except Reverted as refusal:
@@ -139,8 +144,31 @@ class Run:
             return False
         self.state = self.driver.read()
         self.judge.judge(before, self.state, self.driver.events, self.driver.chain.now)
+        if promised is not None:
+            is_deposit = operation.name == "insure"
+            self.judge.judge_entry(before, self.state, self.driver.events, is_deposit, promised)
         self._count(operation, self.driver.receipts(), self.state.epoch - before.epoch)
         return True
+
+    def _promised(self, operation: Operation) -> int | None:
+        """What the vault's preview of an entry says; nothing if it refuses. A preview has no budget, so it is not asked
+        where it would have to look at too many bitmap words."""
+        if operation.name not in ENTRIES or self._words_to(self.driver.answer[0]) > FAR:
+            return None
+        try:
+            return self.driver.preview_entry(operation.name, operation.arguments[0])
+        except Reverted:
+            return 0
+
+    def _words_to(self, price: int) -> int:
+        """Bitmap words of one level that a move to a price, and funding before it, may look at; at most."""
+        most = 0
+        for one in self._open_ones():
+            side = self.state.sides[one.side]
+            lowest = side.index - side.scale * (abs(price - self.state.mark) + price + self.state.mark)
+            top, *_ = self.driver.reader.level(self.state.epoch, one.side, one.level)
+            most = max(most, top - (lowest >> one.level + 8))
+        return most
 
     def _count(self, operation: Operation, receipts: Sequence[Receipt], epochs: int) -> None:
         self.figures.operations += 1
@@ -240,14 +268,14 @@ class Run:
         of it is skipped."""
         skipped = False
         for _ in range(2 * PATIENCE):
-            mark, accounts, words = self.state.mark, self._open_accounts(), self._empty_words()
+            mark, accounts, words = self.state.mark, len(self._open_ones()), self._empty_words()
             for _ in range(PATIENCE):
                 if not self.state.lagging and not self.state.sides[0].shares:
                     self.figures.hurried += skipped
                     return
                 self.step(Operation("advance", (self.setting.parameters.step_interval,)))
                 self.step(Operation("settle"))
-            if self._open_accounts() < accounts:
+            if len(self._open_ones()) < accounts:
                 continue
             walked = words - self._empty_words()
             if walked > PATIENCE * self.setting.parameters.max_words // 2:
@@ -257,16 +285,15 @@ class Run:
                 raise Violation("S7", f"{PATIENCE} settlements moved nothing and looked at {walked} of {words} words")
         raise Violation("S7", "a closed market does not catch up")
 
-    def _open_accounts(self) -> int:
-        return sum(one.shares > 0 for one in self.state.holdings)
+    def _open_ones(self) -> list[Holding]:
+        return [one for one in self.state.holdings if one.shares]
 
     def _levels(self) -> Iterator[tuple[int, int, int]]:
         """Of every live level: the highest word that may be live, the highest that is, and the slot."""
         live: dict[tuple[int, int], int] = {}
-        for one in self.state.holdings:
-            if one.shares:
-                word = one.bucket >> 8
-                live[one.side, one.level] = max(word, live.get((one.side, one.level), word))
+        for one in self._open_ones():
+            word = one.bucket >> 8
+            live[one.side, one.level] = max(word, live.get((one.side, one.level), word))
         for (side, level), word in live.items():
             top, _, slot = self.driver.reader.level(self.state.epoch, side, level)
             yield top, word, slot

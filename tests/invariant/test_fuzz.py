@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from prorata.fast_exchange import Event
+from prorata.fast_exchange import Event, FastExchange
 from prorata.storage import State
 from prorata.twin import Violation
 from prorata.units import INDEX_UNIT
@@ -241,6 +241,25 @@ def test_the_judge_notices_an_event(cases, name):
     kind, event, place, by, guarantee = WORDS[name]
     with pytest.raises(Violation, match=f"^{guarantee}"):
         cases[kind].with_word(event, place, by)
+
+
+@pytest.mark.parametrize("name", ["insure", "mint_insurance"])
+@pytest.mark.parametrize(
+    "change",
+    [lambda n: n + n // 10**6 + 10**6, lambda n: n - n // 10**6 - 10**6, lambda n: 0],
+    ids=["more", "less", "nothing"],
+)
+def test_the_judge_notices_an_entry_that_was_promised_otherwise(monkeypatch, name, change):
+    preview = FastExchange.preview_entry
+
+    def lied(self, operation, amount):
+        promised = preview(self, operation, amount)
+        return change(promised) if operation == name else promised
+
+    monkeypatch.setattr(FastExchange, "preview_entry", lied)
+    with pytest.raises(Violation, match=r"^S3: promised"):
+        for number in range(20):
+            Run(SEED, number, campaign.OPERATIONS).live()
 
 
 @pytest.mark.parametrize("kind", WANTED)

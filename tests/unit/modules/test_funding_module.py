@@ -190,6 +190,9 @@ class TestBound:
         counts = [count * WAD for count in shares]
         assert read("bounded", premium, MARK, counts, list(scales), WAD // 100) == expected
 
+    def test_of_a_wei_too_little_nothing(self, read: Callable[..., Any]) -> None:
+        assert [read("bounded", 5, WAD, [wei, 0], [WAD, WAD], WAD // 100) for wei in (99, 100)] == [0, 1]
+
     @settings(max_examples=120, deadline=None)
     @given(
         premium=PREMIUMS,

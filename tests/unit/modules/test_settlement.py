@@ -979,6 +979,16 @@ class TestEndOfAnEpoch:
         assert market.price(99).after.epoch == epoch
 
 
+class TestCoolOff:
+    def test_a_move_of_next_to_nothing_that_everybody_pays_begins_none(self, market: Market) -> None:
+        """A ten-thousandth of a few wei is none, and nobody went without that."""
+        for side, shares, collateral in ((LONG, 1000, 2000), (LONG, 1000, 10**6), (SHORT, 2000, 10**6)):
+            market.send("open", side, LEVEL, shares, collateral)
+        moved = market.price(Fraction("98.5"), cooloff=3600)
+        assert (moved.receipt.buckets_closed, moved.receipt.deficit, moved.receipt.gross) == (1, 0, 3000)
+        assert moved.after.until == 0
+
+
 class TestTotals:
     """What winners went without since the market began: the sum of the receipts, to the wei they state."""
 

@@ -333,6 +333,25 @@ class TestOwedFirst:
         assert made.insurance_owed == owed + sent - receipt.covered < made.unit
         reconcile(made)
 
+    def test_one_of_exactly_what_is_owed_sends_nothing(self, exchange: ExchangeFactory) -> None:
+        """Not even a transfer of zero, which some tokens refuse."""
+        made = exchange(fee_rate=0, draw_cap=WAD // 2)
+        made.deposit(RICH, 10**9 * WAD)
+        made.deposit(TRADER, 120 * WAD)
+        made.trade(TRADER, RICH, True, 2 * WAD, MARK)
+        made.set_price(945 * WAD)
+        made.settle()
+        owed = made.insurance_owed
+        made.insure(DEPOSITOR, owed)  # so half of all is what is owed
+        made.set_price(MARK)
+        made.settle()
+        made.deposit(TRADER, 60 * WAD)
+        made.trade(TRADER, RICH, True, WAD, MARK)
+        made.set_price(900 * WAD)
+        logs = made.settle().logs
+        assert receipts_in(logs)[0].covered == owed
+        assert [log.name for log in logs] == ["BucketClosed", "Covered", "Settled", "EpochEnded"]
+
     def test_logs_what_it_paid(self, insured: Callable[..., Exchange]) -> None:
         made = self.owing(insured)
         owed = made.insurance_owed
