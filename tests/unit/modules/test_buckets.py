@@ -877,6 +877,11 @@ class TestClose:
         assert close(buckets, shelf, BOTTOM) == NO_TOP
         assert buckets.read("live_levels", BOOK) == 0
 
+    def test_a_level_that_is_empty_is_left_at_once(self, buckets: Buckets) -> None:
+        """More words lie between it and this threshold than any gas pays for."""
+        shelf = filed(buckets, (63, 200), (63, -200), (64, -7))
+        assert close(buckets, shelf, -(2**150)) == NO_TOP
+
     def test_logs_negative_buckets_by_their_twos_complement(self, buckets: Buckets) -> None:
         shelf = filed(buckets, (133, -1), (63, -(2**20)))
         logs = buckets.send("close", BOOK, -(2**83) - 1)
