@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import boa
@@ -176,10 +177,19 @@ def _live(pipe: int, attempt: Callable[[Callable[..., None]], None]) -> None:
     try:
         gc.freeze()
         gc.set_threshold(100_000, 50, 1000)  # the compiler makes much that is not garbage
-        attempt(say)
+        _with_room(lambda: attempt(say))
         code = 0
     finally:
         os._exit(code)
+
+
+def _call(function: Callable[[], None]) -> None:
+    function()
+
+
+#: CPython 3.11 maps and unmaps memory at every call that happens to cross the end of a piece of its stack of frames,
+#: here half of all the time. A frame of more than half of a power of two leaves room for all that are called in it.
+_with_room = FunctionType(_call.__code__.replace(co_stacksize=2**16 + 2**10), globals())
 
 
 def _run(items: Items, tests: list[str], say: Callable[..., None]) -> int:
