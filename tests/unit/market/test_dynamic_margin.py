@@ -456,6 +456,24 @@ class TestCap:
         with refused(made, CAP):
             opens(made, True, 10**15)
 
+    @pytest.mark.parametrize("is_long", [True, False])
+    def test_on_the_larger_side(self, exchange: ExchangeFactory, refused: Refused, is_long: bool) -> None:
+        """Who sells all but next to nothing of what he bought has sold it all, and the other side is larger by that."""
+        made = exchange(mark=WAD, oi_multiple=WAD, fee_rate=0)
+        made.insure(0, 2000 * WAD)
+        for trader in (RICH, TRADER, OTHER, KEEPER):
+            made.deposit(trader, FUNDS)
+        opens(made, is_long, 1000 * WAD, TRADER)
+        opens(made, is_long, 1000 * WAD, OTHER)
+        opens(made, not is_long, 1000 * WAD - 7, TRADER)
+        assert [made.side(side).open_interest - 1000 * WAD for side in (LONG, SHORT)] == [
+            7 * (not is_long),
+            7 * is_long,
+        ]
+        with refused(made, CAP):
+            opens(made, is_long, 1000 * WAD - 6, KEEPER)
+        opens(made, is_long, 1000 * WAD - 7, KEEPER)
+
     def test_zero_is_no_cap(self, exchange: ExchangeFactory) -> None:
         made = exchange(oi_multiple=0, margin_slope=1)
         made.deposit(RICH, 10**12 * WAD)

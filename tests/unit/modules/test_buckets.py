@@ -635,6 +635,11 @@ class TestScan:
         scan = buckets.scan(0, 0, max_buckets=2)
         assert scan == (*shelf.total(0, [Place(63, 6), Place(64, 2)]), 5 * 2**63, True)
 
+    def test_so_does_the_second_of_three_levels(self, buckets: Buckets) -> None:
+        shelf = filed(buckets, (66, 7), (66, 5), (65, 13), (64, 19))  # ending at 64, 48, 56 and 40 times 2**63
+        scan = buckets.scan(0, 0, max_buckets=1)
+        assert scan == (*shelf.total(0, [Place(66, 7)]), 56 * 2**63, True)
+
     @pytest.mark.parametrize(("max_buckets", "stopped_at"), [(1, 6), (2, 5), (3, None), (4, None)])
     def test_buckets_end_the_budget_at_the_first_one_left(
         self, buckets: Buckets, max_buckets: int, stopped_at: int | None

@@ -315,6 +315,10 @@ class TestLiquidable:
         arguments = (60 * WAD, 400 * WAD, 3 * WAD, self.INITIAL, self.FEE, WAD)
         assert read("liquidable", *arguments) == ceil(Fraction(WAD, 3))
 
+    def test_a_wei_of_notional_begun_counts_whole(self, read: Callable[..., Any]) -> None:
+        # Twenty and a half wei of quote, of which 5 % are two and not one; that is eighty of size, and there are forty-one.
+        assert read("liquidable", 0, 41, WAD // 2, WAD // 20, 0, 0) == 41
+
     def test_all_of_it_if_the_rest_would_be_too_small(self, read: Callable[..., Any]) -> None:
         # A quarter is left, worth 250.
         assert self.liquidable(read, 20 * WAD, min_notional=250 * WAD) == WAD * 3 // 4

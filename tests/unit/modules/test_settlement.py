@@ -473,7 +473,7 @@ class TestTowards:
         assert step == (loser, direction, distance, self.SCALES[loser] * distance, index_price)
 
     def test_nowhere_is_a_distance_of_zero(self, contracts: Market) -> None:
-        assert self.towards(contracts, 100, 100, 100)[2:] == (0, 0, 100)
+        assert self.towards(contracts, 100, 100, 100) == (SHORT, RISES, 0, 0, 100)
 
     @pytest.mark.parametrize(("due", "loser"), [(7, LONG), (1, LONG), (-1, SHORT), (-(2**150), SHORT), (2**150, LONG)])
     def test_funding_is_paid_by_longs_if_positive(self, contracts: Market, due: int, loser: int) -> None:
@@ -941,6 +941,11 @@ class TestEndOfAnEpoch:
         market.open(SHORT, (10, 1000))
         market.price(80).states(gross=200, deficit=100)
         assert market.read("final_index", 0, SHORT) == dollars(10)
+
+    def test_closing_some_where_nobody_wins_ends_nothing(self, market: Market) -> None:
+        market.open(LONG, (10, 100), (10, 2000))
+        moved = market.price(Fraction("90.5"))
+        assert (moved.receipt.buckets_closed, moved.after.epoch, moved.after.long.shares) == (1, 0, 10 * LOT)
 
     def test_an_empty_losing_side_ends_nothing(self, market: Market) -> None:
         market.open(SHORT, (10, 1000))
