@@ -506,6 +506,15 @@ class TestMembership:
         assert buckets.read("bucket", BOOK, *self.PLACE) == (40, 9, 0)
         assert buckets.read("level_entry", BOOK, 63) == (-1, 1)
 
+    def test_a_refill_within_a_bucket_does_not_touch_its_level(self, buckets: Buckets) -> None:
+        """Whose top is too high since the bucket there emptied."""
+        shelf, high, low = Shelf(), Member(Place(63, 900), 0, 1), Member(Place(63, 3), 0, 1)
+        add(buckets, shelf, high)
+        add(buckets, shelf, low)
+        remove(buckets, shelf, high)
+        refile(buckets, shelf, low, Member(Place(63, 3), 9, 2))
+        assert buckets.read("level_entry", BOOK, 63) == (3, 1)
+
     def test_the_same_number_on_another_level_is_another_bucket(self, buckets: Buckets) -> None:
         shelf, old = Shelf(), Member(self.PLACE, 7, 100)
         add(buckets, shelf, old)

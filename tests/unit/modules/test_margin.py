@@ -316,7 +316,7 @@ class TestLiquidable:
         assert read("liquidable", *arguments) == ceil(Fraction(WAD, 3))
 
     def test_a_wei_of_notional_begun_counts_whole(self, read: Callable[..., Any]) -> None:
-        # Twenty and a half wei of quote, of which 5 % are two and not one; that is eighty of size, and there are forty-one.
+        # Twenty and a half wei of quote, of which 5 % are two and not one; that is eighty of size, and there are 41.
         assert read("liquidable", 0, 41, WAD // 2, WAD // 20, 0, 0) == 41
 
     def test_all_of_it_if_the_rest_would_be_too_small(self, read: Callable[..., Any]) -> None:
