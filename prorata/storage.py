@@ -102,7 +102,7 @@ def signed(value: int, bits: int) -> int:
 
 
 @cache
-def _slots(contract: str) -> dict[str, int]:
+def slots_of(contract: str) -> dict[str, int]:
     """The slot of every storage variable of a contract, by `module.name`."""
     return dict(_flat(USUAL.storage_layout(contract), ""))
 
@@ -148,7 +148,7 @@ class Reader:
         self._word = chain.word
         self._market, self._vault, self._token = addresses.market, addresses.vault, addresses.token
         self._unit = unit
-        market, vault, token = _slots("PerpetualMarket"), _slots("InsuranceVault"), _slots("MockToken")
+        market, vault, token = slots_of("PerpetualMarket"), slots_of("InsuranceVault"), slots_of("MockToken")
         self._at = market
         self._core = market["sides._core"]
         self._clock = market["sides._clock"]

@@ -474,6 +474,21 @@ class TestCap:
             opens(made, is_long, 1000 * WAD - 6, KEEPER)
         opens(made, is_long, 1000 * WAD - 7, KEEPER)
 
+    def test_above_it_what_does_not_raise_the_larger_side_is_free(self, exchange: ExchangeFactory) -> None:
+        """RICH is long a little more than OTHER is short; the price doubles, and KEEPER takes half of it over."""
+        made = exchange(mark=WAD, oi_multiple=WAD, fee_rate=0)
+        made.insure(0, 2000 * WAD)
+        for trader in (RICH, TRADER, OTHER, KEEPER):
+            made.deposit(trader, FUNDS)
+        opens(made, False, 1000 * WAD, TRADER)
+        opens(made, False, 1000 * WAD, OTHER)
+        opens(made, True, 1000 * WAD - 7, TRADER)
+        for price in (3 * WAD // 2, 2 * WAD):
+            made.set_price(price)
+            made.settle()
+        assert interest(made) * 2 > 2000 * WAD and made.side(SHORT).open_interest < interest(made)
+        opens(made, True, 500 * WAD, KEEPER)
+
     def test_zero_is_no_cap(self, exchange: ExchangeFactory) -> None:
         made = exchange(oi_multiple=0, margin_slope=1)
         made.deposit(RICH, 10**12 * WAD)

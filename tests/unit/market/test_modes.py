@@ -13,6 +13,7 @@ from prorata.chain import Reverted, Transaction
 from prorata.exchange import Exchange
 from prorata.receipts import receipts_in
 from prorata.revm_chain import RevmChain
+from prorata.storage import slots_of
 from prorata.twin import MAX_DUST, Twin
 from prorata.units import LONG, MAX_PRICE, MIN_PRICE, SHORT, WAD, ZERO_ADDRESS
 
@@ -471,6 +472,20 @@ class TestClosed:
         assert market.exchange.epoch == 1
         assert market.settle().logs == []  # and nothing ever after
         assert market.exchange.epoch == 1
+
+    @pytest.mark.parametrize("left", [LONG, SHORT])
+    def test_even_if_nobody_is_left_on_the_other_side(self, exchange: ExchangeFactory, left: int) -> None:
+        """As a million fills by a millionth of the smallest position too little could have it; here by surgery."""
+        made = exchange(oracle_grace=GRACE)
+        paired(made)
+        kill(made)
+        close(made)
+        assert isinstance(made.chain, RevmChain)
+        slot = slots_of("PerpetualMarket")["sides._exposure"] + 1 - left
+        scale = made.chain.word(made.addresses.market, slot) >> 112 << 112
+        made.chain.put(made.addresses.market, slot, scale)
+        assert made.side(left).shares and not made.side(1 - left).shares
+        assert names(made.settle()) == ["EpochEnded"]
 
     def test_a_withdrawal_settles_for_itself(self, twin: TwinFactory) -> None:
         market = twin(oracle_grace=GRACE)

@@ -402,7 +402,8 @@ class TestOwedFirst:
         assert owed % made.unit and owed > WAD
         balance = made.token_balance(made.market)
         made.request_redeem(DEPOSITOR, made.vault_shares(DEPOSITOR))
-        made.redeem(DEPOSITOR, made.redeem_request(DEPOSITOR).shares)
+        logs = made.redeem(DEPOSITOR, made.redeem_request(DEPOSITOR).shares).logs
+        assert [log.fields for log in logs if log.name == "Swept"] == [{"amount": owed // made.unit}]
         assert made.insurance_owed == owed % made.unit
         assert balance - made.token_balance(made.market) == owed - owed % made.unit
         reconcile(made)
