@@ -131,7 +131,8 @@ class Campaign:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         items = {item.nodeid: item for item in session.items if not item.nodeid.startswith(suite.NO_KILLERS)}
-        store = Store(FOLDER / "results.jsonl", results.digest_of_contracts(), results.digest_of_tests(), items)
+        digests = results.digest_of_contracts(), results.digest_of_tests()
+        store = Store(FOLDER / "results.jsonl", *digests, items, self._argued)
         chosen = self._options.chosen(self._mutants)
         missing = [mutant for mutant in chosen if mutant.id not in store.results or self._is_unfinished(mutant, store)]
         if missing and not self._options.report:

@@ -86,11 +86,15 @@ class Store:
     """The results so far, of one state of the contracts and the tests.
 
     A mutant that was killed stays killed as long as its killer is still there: tests that are added or changed are not
-    tried on it again. One that survived is tried again whenever any test has changed.
+    tried on it again. One that survived is tried again whenever any test has changed, unless it is argued why no test
+    could kill it.
     """
 
-    def __init__(self, path: Path, sources: str, tests: str, killers: Iterable[str]) -> None:
+    def __init__(
+        self, path: Path, sources: str, tests: str, killers: Iterable[str], argued: Iterable[str] = ()
+    ) -> None:
         self._path = path
+        self._argued = set(argued)
         self.sources = sources
         self.tests = tests
         known = set(killers)
@@ -102,7 +106,7 @@ class Store:
             return False
         if row.outcome in (KILLED, TIMEOUT):
             return row.test in killers
-        return row.outcome not in (SURVIVED, OUTLIVED) or row.tests == self.tests
+        return row.outcome not in (SURVIVED, OUTLIVED) or row.tests == self.tests or row.id in self._argued
 
     def add(self, result: Result) -> None:
         """Keep a result, on disk too."""

@@ -128,6 +128,7 @@ def test_results_outlive_a_run_and_what_they_depend_on_decides_how_long(tmp_path
     # More tests: survivors are tried again. A killer is gone: so is what it killed. Other contracts: everything.
     assert set(Store(path, "s", "other", ["a test", "another"]).results) == {"killed", "broken"}
     assert set(Store(path, "s", "t", ["another"]).results) == {"lived", "broken"}
+    assert set(Store(path, "s", "other", ["a test"], argued=["lived"]).results) == {"killed", "lived", "broken"}
     assert not Store(path, "other", "t", ["a test"]).results
 
 
