@@ -166,6 +166,15 @@ def test_logs_what_it_fixed() -> None:
     }
 
 
+def test_refuses_parameters_that_do_not_fit_together() -> None:
+    """Each rule by itself: tests/unit/modules/test_parameters.py."""
+    chain = RevmChain()
+    token = chain.deploy("MockToken", 18)
+    feed = chain.deploy("MockAggregator", 18, MARK)
+    with pytest.raises(Reverted, match=r"^parameters: "):
+        deploy_market(chain, token, feed, deploy_vault(chain, token), MarketParameters(closeout_margin=0))
+
+
 def test_refuses_a_vault_of_another_market() -> None:
     chain = RevmChain()
     token = chain.deploy("MockToken", 18)

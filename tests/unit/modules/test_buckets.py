@@ -744,6 +744,14 @@ class TestScan:
         scan = buckets.scan(0, 0, max_words=0)
         assert (scan.buckets, scan.stopped) == (3, False)
 
+    @pytest.mark.parametrize("highest", range(248, 256))
+    @pytest.mark.parametrize("distance", range(1, 7))
+    def test_the_next_bucket_at_the_upper_end_of_a_word(self, buckets: Buckets, highest: int, distance: int) -> None:
+        shelf = filed(buckets, (63, highest), (63, highest - distance), (63, 3))
+        for budget in (1, 2, 3):
+            places = sorted(shelf.sums, reverse=True)[:budget]
+            assert buckets.scan(0, 0, max_buckets=budget)[:3] == shelf.total(0, places)
+
     def test_a_stale_top_costs_a_look_if_it_is_of_another_word(self, buckets: Buckets) -> None:
         shelf, far, near = Shelf(), Member(Place(63, 300), 1, 1), Member(Place(63, 200), 1, 1)
         add(buckets, shelf, Member(Place(63, 100), 1, 1))
