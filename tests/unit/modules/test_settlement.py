@@ -966,10 +966,13 @@ class TestEndOfAnEpoch:
             assert moved.after.short.scale == MIN_SCALE
             assert moved.after.long.shares == 10 * LOT
 
-    def test_at_the_minimum_it_does_not_and_only_what_is_closed_misses_the_rest(self, three: Market) -> None:
-        three.set_state(short_scale=2 * MIN_SCALE)
+    @pytest.mark.parametrize(("under", "lots"), [(0, 10), (1, 20)])
+    def test_at_the_minimum_it_does_not_and_only_what_is_closed_misses_the_rest(
+        self, three: Market, under: int, lots: int
+    ) -> None:
+        three.set_state(short_scale=2 * MIN_SCALE - under)
         moved = three.move((LONG, 10 * WAD, FALLS, 80 * WAD))
-        assert moved.plan.adl_shortfall == 10 * 10 * LOT * UNIT
+        assert moved.plan.adl_shortfall == lots * 10 * LOT * UNIT
 
     @pytest.mark.parametrize(("beyond", "epoch"), [(0, 0), (1, 1)])
     def test_when_the_losers_index_is_at_the_edge_of_its_range(self, market: Market, beyond: int, epoch: int) -> None:
