@@ -166,6 +166,19 @@ def test_logs_what_it_fixed() -> None:
     }
 
 
+def test_nobody_owns_the_vault() -> None:
+    chain = RevmChain()
+    token = chain.deploy("MockToken", 6)
+    creator = chain.deploy_source(CREATOR)
+    created = keccak(rlp_encode([to_canonical_address(creator.address), 1]))[12:]
+    chain.at("InsuranceVault", to_checksum_address(created))
+    interface, code = compile_contract("InsuranceVault")
+    arguments = interface.constructor((token.address, chain.address(1), *VaultParameters().as_tuple()))
+    logs = chain.transact(creator, "create", code + arguments, sender=0).logs
+    owners = [log.fields["new_owner"] for log in logs if log.name == "OwnershipTransferred"]
+    assert owners[-1] == "0x" + 40 * "0"
+
+
 def test_refuses_parameters_that_do_not_fit_together() -> None:
     """Each rule by itself: tests/unit/modules/test_parameters.py."""
     chain = RevmChain()

@@ -19,6 +19,7 @@ from prorata.ledger import place_of
 from prorata.parameters import MarketParameters
 from prorata.receipts import receipts_in
 from prorata.revm_chain import RevmChain
+from prorata.storage import signed, slots_of
 from prorata.twin import Twin
 from prorata.units import LONG, SHORT, WAD
 
@@ -482,6 +483,15 @@ class TestFee:
         assert taken["collateral"] == RICH + reward
         assert exchange.insurance_owed == owed + fee - reward
 
+    def test_is_a_part_of_the_notional_rounded_up(self, exchange: ExchangeFactory) -> None:
+        """Of half a unit at 970 and a wei: 485 and half a wei, of which one per cent is 4.85 and a wei."""
+        made = exchange(liquidation_fee=WAD // 100)
+        open_position(made, 200 * WAD)
+        made.set_price(970 * WAD + 1)
+        made.deposit(KEEPER, RICH)
+        found = liquidated(made.liquidate(KEEPER, TRADER, WAD // 2))
+        assert found["fee"] == 485 * WAD // 100 + 1
+
     def test_without_a_fee(self, twin: TwinFactory) -> None:
         market = twin(liquidation_fee=0)
         slide(market, 200 * WAD)
@@ -581,6 +591,31 @@ class TestLiquidator:
         slide(made, self.EQUITY)
         with refused(made, "margin: below initial"):
             made.liquidate(STRANGER, TRADER)
+
+    def test_in_a_wider_bucket_he_is_found_by_the_next_scan(self, exchange: ExchangeFactory) -> None:
+        """KEEPER has a wei more than TRADER, but a bucket twice as wide, whose upper edge may stand above all others:
+        the bound of his side must know."""
+        parameters = {"initial_margin": P.maintenance_margin + 1, "fee_rate": 0, "liquidation_fee": 0}
+        parameters["min_notional"] = 1000 * WAD  # or KEEPER would take a part, and be safer than need be
+        above = 0
+        for cents in range(0, 100, 9):
+            made = exchange(**parameters)
+            price = 1340 * WAD + cents * WAD // 100
+            required = part(P.maintenance_margin, price)
+            made.deposit(TRADER, price - MARK + required - 1)
+            made.deposit(WINNER, RICH)
+            made.trade(TRADER, WINNER, False, WAD, MARK)
+            made.set_price(price)
+            made.settle()
+            before = made.account(TRADER).edge
+            made.deposit(KEEPER, part(P.maintenance_margin + 1, price))
+            made.liquidate(KEEPER, TRADER)
+            after = made.account(KEEPER)
+            above += after.edge > before
+            assert isinstance(made.chain, RevmChain)
+            word = made.chain.word(made.addresses.market, slots_of("PerpetualMarket")["sides._reach"] + SHORT)
+            assert signed(word >> 160, 96) << 64 >= after.edge
+        assert above
 
     def test_not_with_a_piece_too_small_to_hold(self, exchange: ExchangeFactory, refused: Refused) -> None:
         made = exchange()

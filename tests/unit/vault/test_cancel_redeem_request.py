@@ -63,6 +63,14 @@ def test_gives_all_shares_back(exchange_everywhere: ExchangeFactory, late: int) 
     )
 
 
+def test_by_an_operator_says_who_did_it_for_whom(exchange: ExchangeFactory) -> None:
+    made = odd_price(exchange(decimals=6))
+    send(made, "requestRedeem", SOME, SECOND)
+    made.chain.transact(made.vault, "setOperator", address(made, STRANGER), True, sender=SECOND)
+    log = made.chain.transact(made.vault, "cancel_redeem_request", address(made, SECOND), sender=STRANGER).logs[-1]
+    assert log.fields == {"controller": address(made, SECOND), "sender": address(made, STRANGER), "shares": SOME}
+
+
 def test_answers_how_many(exchange: ExchangeFactory) -> None:
     made = odd_price(exchange(decimals=6))
     send(made, "requestRedeem", SOME, SECOND)

@@ -391,6 +391,14 @@ class TestOwedFirst:
         now = made.token_balance(made.market) + made.token_balance(made.vault)
         assert abs(now - both - deposited) <= 50 * made.unit
 
+    def test_nothing_is_swept_where_nothing_is_owed(self, exchange: ExchangeFactory) -> None:
+        made = exchange(decimals=6, redeem_cooldown=1)
+        made.insure(DEPOSITOR, WAD)
+        made.request_redeem(DEPOSITOR, made.vault_shares(DEPOSITOR))
+        logs = made.redeem(DEPOSITOR, made.redeem_request(DEPOSITOR).shares).logs
+        assert "Swept" not in [log.name for log in logs]
+        assert len([log for log in logs if log.address == made.token.address]) == 1
+
     def test_sweep_leaves_what_is_less_than_a_unit(self, exchange: ExchangeFactory) -> None:
         """Fees of odd wei: the vault gets the whole units when it needs them, the rest stays owed."""
         made = exchange(decimals=6, redeem_cooldown=1)
