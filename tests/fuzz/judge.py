@@ -333,14 +333,14 @@ class Judge:
         _require(change == 0 or any(e.name in _PRICE_EVENTS for e in events), "S1", "vault shares changed by no event")
 
     def judge_entry(
-        self, before: State, after: State, events: Sequence[Event], is_deposit: bool, promised: int | None
+        self, before: State, after: State, events: Sequence[Event], is_deposit: bool, promised: int
     ) -> None:
         """An entry's preview, made in the same second, knew the settlement that the entry makes first: the total assets
         it reckoned with were right to a token unit, but for what a side pays that has nobody on the other, which no
         receipt states.
 
         Args:
-            promised: shares of a deposit, or token units of a mint; None if it was refused.
+            promised: shares of a deposit, or token units of a mint; 0 if it was refused.
         """
         (entry,) = [event for event in events if event.name == "Deposit"]
         assets, shares = entry.words
@@ -353,7 +353,7 @@ class Judge:
             bounds = assets * supply // most, assets * supply // least
         else:
             bounds = -(-shares * least // supply), -(-shares * most // supply)
-        is_kept = promised is not None and bounds[0] <= promised <= bounds[1]
+        is_kept = bounds[0] <= promised <= bounds[1]
         _require(is_kept, "S3", "promised {} for an entry of {} that brought {} shares", promised, assets, shares)
 
     def _share_price(self, state: State) -> Fraction:

@@ -151,8 +151,8 @@ class Run:
         return True
 
     def _promised(self, operation: Operation) -> int | None:
-        """What the vault's preview of an entry says; nothing if it refuses. A preview has no budget, so it is not asked
-        where it would have to look at too many bitmap words."""
+        """What the vault's preview of an entry says, 0 if it refuses. A preview has no budget, so it is not asked where
+        it would have to look at too many bitmap words."""
         if operation.name not in ENTRIES or self._words_to(self.driver.answer[0]) > FAR:
             return None
         try:
