@@ -36,15 +36,15 @@ FAVOURITES = 12
 QUICK = 0.5
 
 #: Where a contract or a module is tested besides `tests/unit/modules/test_<module>*.py`.
-_HOMES = {
-    "PerpetualMarket": "tests/unit/market/",
-    "TradingLogic": "tests/unit/market/",
-    "MarketLens": "tests/unit/market/test_views.py",
-    "InsuranceVault": "tests/unit/vault/",
-    "redemptions": "tests/unit/vault/",
-    "reserve": "tests/unit/vault/test_cover.py",
-    "index": "tests/unit/market/test_modes.py",
-    "modes": "tests/unit/market/test_modes.py",
+_HOMES: dict[str, tuple[str, ...]] = {
+    "PerpetualMarket": ("tests/unit/market/", "tests/unit/vault/test_cover.py"),
+    "TradingLogic": ("tests/unit/market/",),
+    "MarketLens": ("tests/unit/market/test_views.py", "tests/unit/market/test_fill.py"),
+    "InsuranceVault": ("tests/unit/vault/", "tests/unit/market/test_deploy.py", "tests/regression/"),
+    "redemptions": ("tests/unit/vault/",),
+    "reserve": ("tests/unit/vault/test_cover.py",),
+    "index": ("tests/unit/market/test_modes.py",),
+    "modes": ("tests/unit/market/test_modes.py",),
 }
 
 
@@ -105,7 +105,7 @@ def _by_file(tests: Iterable[str], seconds: dict[str, float]) -> list[str]:
 
 
 def _homes(stem: str) -> tuple[str, ...]:
-    return f"{UNIT}test_{stem}.py", f"{UNIT}test_{stem}_module.py", _HOMES.get(stem, "-")
+    return f"{UNIT}test_{stem}.py", f"{UNIT}test_{stem}_module.py", *_HOMES.get(stem, ())
 
 
 def _is_relevant(stem: str, test: str) -> bool:
