@@ -31,7 +31,7 @@ from vyper.codegen.stmt import Stmt
 from vyper.compiler import phases
 from vyper.ir import compile_ir, optimizer
 
-from prorata.embedded import CONTRACTS
+from prorata.embedded import CONTRACTS, Compiler
 
 #: What both outcomes of a branch are called, by its kind: if the condition holds, and if not.
 OUTCOMES = {
@@ -116,7 +116,9 @@ def marked() -> Iterator[list[Code]]:
     """Creation code and deployed code of whatever titanoboa compiles meanwhile: the list grows as it does."""
     codes = list[Code]()
     with ExitStack() as patches:
-        patches.enter_context(patch.object(boa.interpret, "_disk_cache", None))  # what is in it has no marks
+        # What is kept on disk, by titanoboa and by ourselves, has no marks.
+        patches.enter_context(patch.object(boa.interpret, "_disk_cache", None))
+        patches.enter_context(patch.object(Compiler, "_kept", Compiler._made))
         for owner, name, wrap in (
             (Stmt, "__init__", _marking_statements),
             (Expr, "__init__", _marking_expressions),

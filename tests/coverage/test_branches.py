@@ -13,7 +13,7 @@ import pytest
 from prorata import coverage
 from prorata.branches import branches_in, marked
 from prorata.chain import Reverted
-from prorata.embedded import CONTRACTS, EmbeddedContract
+from prorata.embedded import CONTRACTS, Compiler, EmbeddedContract
 from prorata.traced_chain import Trace, TracedChain
 
 SOURCE = """
@@ -265,3 +265,11 @@ def test_taken_survives_being_saved(tmp_path: Path) -> None:
     )
     taken.save(tmp_path / "result.json")
     assert coverage.Taken.load(tmp_path / "result.json") == taken
+
+
+def test_bug_what_was_kept_on_disk_had_no_branches():
+    """A coverage run after any other found nothing at all, because compiled contracts had begun to be kept."""
+    Compiler().contract("MarketLens")
+    with marked() as codes:
+        Compiler().contract("MarketLens")
+    assert {jump.branch.file for code in codes for jump in code.jumps.values() if jump} >= {"MarketLens.vy"}
