@@ -1,7 +1,6 @@
 """Found by mutation testing: a sign before `move.bonus` in the vault's previews could be turned over and no test saw
 it, because the move that a preview makes goes all the way to the index and never has a bonus. The one that may have one
-is the funding before it, at a mark that still lags; its bonus was forgotten, and
-a preview named a share price too high.
+is the funding before it, at a mark that still lags; its bonus was forgotten, and a preview named too high a price.
 """
 
 import pytest

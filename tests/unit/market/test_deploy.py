@@ -18,7 +18,7 @@ from prorata.exchange import Exchange, SideState
 from prorata.parameters import MarketParameters, VaultParameters
 from prorata.revm_chain import RevmChain
 from prorata.twin import Twin
-from prorata.units import LONG, MAX_PRICE, MIN_PRICE, SHORT, WAD
+from prorata.units import LONG, MAX_PRICE, MIN_PRICE, SHORT, WAD, ZERO_ADDRESS
 
 MARK = 1000 * WAD
 CODE_LIMIT = 24_576  # EIP-170
@@ -176,7 +176,7 @@ def test_nobody_owns_the_vault() -> None:
     arguments = interface.constructor((token.address, chain.address(1), *VaultParameters().as_tuple()))
     logs = chain.transact(creator, "create", code + arguments, sender=0).logs
     owners = [log.fields["new_owner"] for log in logs if log.name == "OwnershipTransferred"]
-    assert owners[-1] == "0x" + 40 * "0"
+    assert owners[-1] == ZERO_ADDRESS
 
 
 def test_refuses_parameters_that_do_not_fit_together() -> None:

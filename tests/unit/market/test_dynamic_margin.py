@@ -456,9 +456,9 @@ class TestCap:
         with refused(made, CAP):
             opens(made, True, 10**15)
 
-    @pytest.mark.parametrize("is_long", [True, False])
-    def test_on_the_larger_side(self, exchange: ExchangeFactory, refused: Refused, is_long: bool) -> None:
-        """Who sells all but next to nothing of what he bought has sold it all, and the other side is larger by that."""
+    def uneven(self, exchange: ExchangeFactory, is_long: bool) -> Exchange:
+        """Who sells all but next to nothing of what he bought has sold it all, and RICH, opposite, has seven wei more
+        than OTHER is left with. A cap of 2000, without fees."""
         made = exchange(mark=WAD, oi_multiple=WAD, fee_rate=0)
         made.insure(0, 2000 * WAD)
         for trader in (RICH, TRADER, OTHER, KEEPER):
@@ -466,6 +466,11 @@ class TestCap:
         opens(made, is_long, 1000 * WAD, TRADER)
         opens(made, is_long, 1000 * WAD, OTHER)
         opens(made, not is_long, 1000 * WAD - 7, TRADER)
+        return made
+
+    @pytest.mark.parametrize("is_long", [True, False])
+    def test_on_the_larger_side(self, exchange: ExchangeFactory, refused: Refused, is_long: bool) -> None:
+        made = self.uneven(exchange, is_long)
         assert [made.side(side).open_interest - 1000 * WAD for side in (LONG, SHORT)] == [
             7 * (not is_long),
             7 * is_long,
@@ -476,13 +481,7 @@ class TestCap:
 
     def test_above_it_what_does_not_raise_the_larger_side_is_free(self, exchange: ExchangeFactory) -> None:
         """RICH is long a little more than OTHER is short; the price doubles, and KEEPER takes half of it over."""
-        made = exchange(mark=WAD, oi_multiple=WAD, fee_rate=0)
-        made.insure(0, 2000 * WAD)
-        for trader in (RICH, TRADER, OTHER, KEEPER):
-            made.deposit(trader, FUNDS)
-        opens(made, False, 1000 * WAD, TRADER)
-        opens(made, False, 1000 * WAD, OTHER)
-        opens(made, True, 1000 * WAD - 7, TRADER)
+        made = self.uneven(exchange, is_long=False)
         for price in (3 * WAD // 2, 2 * WAD):
             made.set_price(price)
             made.settle()
