@@ -4,7 +4,8 @@
 
 Every test that asks for pyrevm gets titanoboa. What a test would do in both it does once, and of generated examples
 only the first few are run, always the same: here a call takes ten times as long. A test file whose result is newer than
-itself and than everything in `contracts`, `prorata` and `tests/*.py` is not run again.
+itself and than everything in `contracts`, `prorata` and `tests/*.py` is not run again. What only some tests of a file
+take (`-k`, `-m`, `file::test`) is not kept.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from boa.util.abi import Address
 
 import prorata.boa_chain
 import prorata.revm_chain
@@ -28,9 +30,19 @@ EACH = ("each_twin", "each_exchange")
 
 
 class InsteadOfRevm(TracedChain):
-    """What tests know as RevmChain."""
+    """What tests know as RevmChain: as much gas, and storage that they may operate on."""
 
     network = "pyrevm"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._env.evm.patch.gas_limit = 2**40
+
+    def word(self, address: str, slot: int) -> int:
+        return int(self._env.get_storage(Address(address), slot))
+
+    def put(self, address: str, slot: int, value: int) -> None:
+        self._env.set_storage(Address(address), slot, value)
 
 
 class Plugin:
@@ -39,6 +51,7 @@ class Plugin:
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._failed = set[Path]()
+        self._keeps = True
         self._results = dict[Path, Taken]()
         self._codes = self._stack.enter_context(marked())
         TracedChain.trace = Trace(self._codes)
@@ -49,6 +62,8 @@ class Plugin:
             setattr(module, name, chain)
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        some = config.option.keyword or config.option.markexpr or any("::" in argument for argument in config.args)
+        self._keeps = not some
         kept = [item for item in items if not _is_second(item) and not _is_done(item.path)]
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept
@@ -66,7 +81,7 @@ class Plugin:
         taken = self._results.setdefault(item.path, Taken())
         taken.add(self._taken())
         TracedChain.trace.clear()
-        if item.path not in self._failed:
+        if self._keeps and item.path not in self._failed:
             taken.save(result_of(item.path))
 
     def pytest_unconfigure(self) -> None:

@@ -15,6 +15,7 @@ from prorata.branches import branches_in, marked
 from prorata.chain import Reverted
 from prorata.embedded import CONTRACTS, Compiler, EmbeddedContract
 from prorata.traced_chain import Trace, TracedChain
+from tests.coverage.plugin import InsteadOfRevm
 
 SOURCE = """
 # pragma version 0.4.3
@@ -273,3 +274,20 @@ def test_bug_what_was_kept_on_disk_had_no_branches():
     with marked() as codes:
         Compiler().contract("MarketLens")
     assert {jump.branch.file for code in codes for jump in code.jumps.values() if jump} >= {"MarketLens.vy"}
+
+
+def test_bug_what_stood_in_for_pyrevm_had_no_storage_and_less_gas(trace: Trace) -> None:
+    """Tests that operate on storage, or look very far, failed under `make coverage`, which ended without figures."""
+    chain = InsteadOfRevm()
+    contract = chain.deploy_source("""
+x: uint256
+
+@external
+@view
+def seen() -> (uint256, uint256):
+    return self.x, msg.gas
+""")
+    chain.put(contract.address, 0, 7)
+    assert chain.word(contract.address, 0) == 7
+    x, gas = chain.call(contract, "seen")
+    assert (x, gas > 10**12) == (7, True)
