@@ -92,7 +92,7 @@ profile: env ## where the gas of an operation goes: make profile OF=fill_open_li
 
 # A call takes ten times as long as in pyrevm. What is done already, file by file, is not done again.
 .PHONY: coverage
-coverage: env ## which branches of the contracts the tests take, both ways; half an hour
+coverage: env ## which branches of the contracts the tests take, both ways; three quarters of an hour
 	pytest -q -p tests.coverage.plugin -n auto --dist loadfile $(COVERAGE)
 	python -m prorata.coverage
 
