@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
 import pytest
+from eth.vm import opcode_values
+from eth_utils.address import to_checksum_address
 
+from prorata.boa_chain import BoaChain
 from prorata.chain import Reverted, Transaction
 from prorata.exchange import Exchange
 from prorata.receipts import receipts_in
@@ -840,6 +844,39 @@ class TestStarved:
             chain.transact(starver, "call", made.market.address, gas, sender=STRANGER)
             assert not chain.call(starver, "succeeded")
             assert not made.core.closed
+
+    def test_a_million_is_enough_and_a_unit_less_is_not(
+        self, exchange: ExchangeFactory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of what is left where `wind_down` looks, whatever it took to get there."""
+        chain = BoaChain()
+        made = exchange(chain=chain, oracle_grace=GRACE)
+        kill(made)
+        table = chain._env.evm.vm.state.computation_class.opcodes
+        gas, looks = table[opcode_values.GAS], list[int]()
+
+        def look(computation: Any) -> None:
+            gas(computation)
+            if to_checksum_address(computation.msg.code_address) == made.addresses.trading:
+                looks.append(computation.get_gas_remaining())
+
+        monkeypatch.setitem(table, opcode_values.GAS, look)
+
+        def left(limit: int) -> tuple[int, str]:
+            """With so much gas for the call: what was left at the first look, and why the report was refused."""
+            looks.clear()
+            with chain.anchor():
+                chain._env.evm.patch.gas_limit = limit
+                try:
+                    made.wind_down()
+                except Reverted as refusal:
+                    return looks[0], refusal.reason
+                return looks[0], "not at all"
+
+        # A 64th stays behind at the call before it, so every number comes up, some of them twice.
+        enough = bisect_left(range(2 * 10**6), 10**6, lo=10**6, key=lambda limit: left(limit)[0])
+        assert left(enough) == (10**6, "not at all")
+        assert left(enough - 1) == (10**6 - 1, "mode: too little gas")
 
 
 # ----------------------------------------------------------------------------------------------------------------- lens
