@@ -1,6 +1,6 @@
 """For every planted fault what an auditor comes across: a market on which it shows, and the block in which it does.
 
-All nine leave a trace in the event log. Two of them do so late. Whoever is never asked for funding ("early exit on a
+All of them leave a trace in the event log. Two of them do so late. Whoever is never asked for funding ("early exit on a
 zero price step", "stopped funding lost") is not asked by a call of `settle` that then has nothing to log; the next fill
 is the first event to say that funding was due and not paid, and that fill is named.
 """
@@ -14,16 +14,16 @@ from prorata.chain import Reverted
 from prorata.exchange import Exchange
 from prorata.parameters import MarketParameters
 from prorata.revm_chain import RevmChain
-from prorata.units import WAD
+from prorata.units import INDEX_UNIT, LONG, WAD
 
 MARK = 1000 * WAD
 TRADER, OTHER, THIRD, RICH, RICHER = range(1, 6)
 DAY = 86_400
 
 
-def market(**parameters: int) -> Exchange:
+def market(mark: int = MARK, **parameters: int) -> Exchange:
     """Five traders with tokens, two of them with a million in the market, and an insurer."""
-    exchange = Exchange.deploy(RevmChain(), MARK, MarketParameters(max_staleness=10**9, **parameters))
+    exchange = Exchange.deploy(RevmChain(), mark, MarketParameters(max_staleness=10**9, **parameters))
     for trader in range(1, RICHER + 1):
         exchange.fund(trader)
     exchange.fund(0)
@@ -139,6 +139,29 @@ def stopped_funding() -> tuple[Exchange, int]:
     return exchange, exchange.chain.block
 
 
+def hidden_level() -> tuple[Exchange, int]:
+    """As in `tests/regression/test_an_edge_that_meant_no_edge.py`: OTHER stands alone on his level, in the bucket that
+    ends at -2**158, while TRADER is closed. THIRD comes to that level and is ruined."""
+    low, high = 84_000 * WAD, 86_000 * WAD  # on either side of where buckets become twice as wide
+    exchange = market(low, fee_rate=0, min_notional=WAD)
+    exchange.deposit(RICH, 10**7 * WAD)
+    exchange.trade(RICHER, RICH, True, WAD, low)
+    exchange.deposit(TRADER, 5_000 * WAD)
+    exchange.trade(TRADER, RICH, True, WAD, low)
+    settle_to(exchange, high)
+
+    width, shares = 1 << 126, 2 * WAD * WAD // high
+    kappa = -(1 << 158) - width // 2
+    exchange.deposit(OTHER, shares * (exchange.side(LONG).index - kappa) // INDEX_UNIT)
+    exchange.trade(OTHER, RICH, True, shares, high)
+    assert exchange.account(OTHER).edge == -(1 << 158)
+    settle_to(exchange, 70_000 * WAD)
+    settle_to(exchange, high)
+    exchange.deposit(THIRD, 50_000 * WAD)
+    exchange.trade(THIRD, RICH, True, 10 * WAD, high)
+    return exchange, settle_to(exchange, 60_000 * WAD)
+
+
 #: By the name of the fault.
 MARKETS: dict[str, Callable[[], tuple[Exchange, int]]] = {
     "social loss rounded half up": social_loss,
@@ -150,4 +173,5 @@ MARKETS: dict[str, Callable[[], tuple[Exchange, int]]] = {
     "truncating division": rounded_loss,
     "early exit on a zero price step": standing_price,
     "stopped funding lost": stopped_funding,
+    "edge that means no edge": hidden_level,
 }

@@ -1,4 +1,4 @@
-"""Faults that other markets have had, planted in this one.
+"""Faults that other markets have had, or this one, planted in it.
 
 bug = planted.BUGS["fee credited but not collected"]
 with compiling(bug.compiler()):
@@ -226,6 +226,20 @@ _ALL = (
                 _MARKET,
                 "        lag.funding_rest = left if lag.funding_rest > 0 else -left\n",
                 "        lag.funding_rest = 0\n",
+            ),
+        ),
+    ),
+    Bug(
+        "edge that means no edge",
+        "A level is said to have nothing left by a number that is also the edge of a bucket. Whoever stands there "
+        "alone, which he can choose, hides everybody who comes to the level later: they are never closed, and winners "
+        "are paid money that is not there.",
+        "S1",
+        (
+            Patch(
+                _BUCKETS,
+                "NOTHING_LEFT: constant(int256) = min_value(int256)",
+                "NOTHING_LEFT: constant(int256) = -(2**158)",
             ),
         ),
     ),

@@ -180,6 +180,15 @@ def funding_goes_on_after_a_stop() -> None:
     assert not any(market.exchange.account(trader).shares for trader in (TRADER, OTHER, THIRD))
 
 
+def whoever_is_ruined_is_closed() -> None:
+    """On a level of which somebody's edge could be mistaken for none."""
+    market, _ = audited.hidden_level()
+    equities = sum(market.account(trader).equity for trader in range(1, RICHER + 1))
+    if equities + market.insurance_owed > market.token_balance(market.market):
+        raise Violation("S1", "winners are owed more than there is")
+    assert market.account(THIRD).shares == 0
+
+
 CHECKS: dict[str, Callable[[], None]] = {
     "social loss rounded half up": winners_get_no_more_than_there_is,
     "fee credited but not collected": a_fee_is_what_was_paid,
@@ -190,6 +199,7 @@ CHECKS: dict[str, Callable[[], None]] = {
     "truncating division": a_loss_is_rounded_up,
     "early exit on a zero price step": funding_accrues_while_the_price_stands,
     "stopped funding lost": funding_goes_on_after_a_stop,
+    "edge that means no edge": whoever_is_ruined_is_closed,
 }
 
 
