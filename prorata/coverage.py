@@ -20,6 +20,7 @@ from rich.table import Table
 
 from prorata.branches import OUTCOMES, Branch, branches_in
 from prorata.embedded import CONTRACTS
+from prorata.sources import digest_of_contracts
 
 ROOT = Path(__file__).parent.parent
 SNAPSHOT = ROOT / "snapshots" / "coverage.json"
@@ -171,6 +172,7 @@ def snapshot(taken: Taken) -> dict[str, Any]:
             "missed": [described(one) for one in outcomes if one not in taken.outcomes and one not in cannot],
         }
     return {
+        "sources": digest_of_contracts(),
         "files": files,
         "excluded": [{**described(outcome), "why": why} for outcome, why in cannot.items()],
         "compiler_checks": {name: _checks(taken, name) for name in sorted(taken.all_checks)},

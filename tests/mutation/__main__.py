@@ -29,6 +29,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from vyper.compiler.settings import anchor_settings
 
 from prorata.embedded import CONTRACTS, compiling
+from prorata.sources import digest_of_contracts
 from tests.mutation import results, suite, trial
 from tests.mutation.changed import DEPLOYABLES, QuickCompiler, compiled
 from tests.mutation.mutator import Mutant, find
@@ -131,7 +132,7 @@ class Campaign:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         items = {item.nodeid: item for item in session.items if not item.nodeid.startswith(suite.NO_KILLERS)}
-        digests = results.digest_of_contracts(), results.digest_of_tests()
+        digests = digest_of_contracts(), results.digest_of_tests()
         store = Store(FOLDER / "results.jsonl", *digests, items, self._argued)
         chosen = self._options.chosen(self._mutants)
         missing = [mutant for mutant in chosen if mutant.id not in store.results or self._is_unfinished(mutant, store)]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tokenize
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,7 +11,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from prorata.embedded import CONTRACTS
 from tests.mutation.mutator import Mutant
 from tests.mutation.suite import PATHS, ROOT
 
@@ -46,40 +43,14 @@ class Result:
     tests: str
 
 
-def digest_of_contracts(folder: Path = CONTRACTS) -> str:
-    """Of the code of all contracts, whatever their comments say."""
-    paths = sorted(path for path in folder.rglob("*.vy*") if "mocks" not in path.parts)
-    return _digest(code for path in paths for code in (path.name, *_code_of(path.read_text())))
-
-
 def digest_of_tests() -> str:
     """Of the suite, and of the Python it stands on."""
     paths = [path for place in (*PATHS, "prorata") for path in _python(ROOT / place)]
-    return _digest(path.read_text() for path in paths)
-
-
-def _digest(texts: Iterable[str]) -> str:
-    return sha256("\0".join(texts).encode()).hexdigest()[:16]
+    return sha256("\0".join(path.read_text() for path in paths).encode()).hexdigest()[:16]
 
 
 def _python(place: Path) -> list[Path]:
     return sorted(place.rglob("*.py")) if place.is_dir() else [place]
-
-
-def _code_of(source: str) -> list[str]:
-    """Tokens, without comments and docstrings."""
-    tokens = [
-        token
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type not in (tokenize.COMMENT, tokenize.NL)
-    ]
-    ends = (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
-    before = [tokenize.NEWLINE, *(token.type for token in tokens)]
-    return [
-        token.string
-        for token, last in zip(tokens, before, strict=False)
-        if not (token.type == tokenize.STRING and last in ends)
-    ]
 
 
 class Store:
@@ -167,8 +138,3 @@ def _by_operator(tried: Sequence[tuple[Mutant, Result]]) -> dict[str, dict[str, 
     for mutant, result in tried:
         found.setdefault(mutant.operator, Counter())[result.outcome] += 1
     return {operator: dict(sorted(counts.items())) for operator, counts in sorted(found.items())}
-
-
-def is_stale(snapshot: dict[str, Any]) -> bool:
-    """Whether a snapshot is of other contracts than these."""
-    return bool(snapshot["sources"] != digest_of_contracts())

@@ -145,17 +145,6 @@ def test_the_score_is_of_what_is_not_equivalent(tmp_path: Path) -> None:
     assert figures["equivalents"] == {"c": "x is never negative"}
 
 
-def test_a_snapshot_is_stale_when_code_has_changed_and_not_when_a_comment_has(tmp_path: Path) -> None:
-    source = '# pragma version 0.4.3\n"""\n@title One\n"""\nA: constant(uint256) = 1  # why\n'
-    digests = []
-    for text in (source, source.replace("why", "because").replace("One", "Two"), source.replace("= 1", "= 2")):
-        (tmp_path / "one.vy").write_text(text)
-        digests.append(results.digest_of_contracts(tmp_path))
-    assert digests[0] == digests[1] != digests[2]
-    assert not results.is_stale({"sources": results.digest_of_contracts()})
-    assert results.is_stale({"sources": digests[0]})
-
-
 # -------------------------------------------------------------------------------------------------------------- order
 
 

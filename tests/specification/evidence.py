@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prorata.sources import is_stale
+from tests.fuzz.__main__ import bytecode
 from tests.mutation import planted
-from tests.mutation.results import is_stale
 from tests.proofs.catalogue import table
 
 ROOT = Path(__file__).parents[2]
 
 Figures = dict[str, Any]
+
+#: Said of figures that are not of these contracts.
+OLD = "Measured on the contracts as they were before their last change."
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,8 @@ def _guarantees() -> Iterator[str]:
 
 def _campaign() -> Iterator[str]:
     fuzz = _snapshot("fuzz")
+    if fuzz["bytecode"] != bytecode():
+        yield from (OLD, "")
     yield "| | |"
     yield "|---|---|"
     for name, shown in (
@@ -180,7 +186,7 @@ def _mutation() -> Iterator[str]:
     if found["tried"] < found["mutants"]:
         yield f"Tried so far: {found['tried']:,} of {found['mutants']:,} mutants, drawn by chance."
     if is_stale(found):
-        yield "Measured on the contracts as they were before their last change."
+        yield OLD
     yield f"{found['killed']:,} of {found['viable']:,} viable mutants are killed ({found['timeouts']} by never ending);"
     yield f"{found['equivalent']} of the others are argued to change nothing that can be seen:"
     yield f"**{100 * found['score']:.1f} %** of what is not equivalent."
@@ -194,7 +200,10 @@ def _mutation() -> Iterator[str]:
 
 
 def _coverage() -> Iterator[str]:
-    files = _snapshot("coverage")["files"]
+    found = _snapshot("coverage")
+    files = found["files"]
+    if is_stale(found):
+        yield from (OLD, "")
     yield "| contract | outcomes of branches | taken | argued unreachable |"
     yield "|---|---|---|---|"
     for name, one in sorted(files.items()):

@@ -4,6 +4,7 @@ argument and its table of roundings cover the contracts as they are."""
 from __future__ import annotations
 
 import ast
+import json
 import re
 
 import pytest
@@ -12,7 +13,7 @@ from prorata.embedded import CONTRACTS, USUAL
 from prorata.gas import reviewed
 from tests.proofs import catalogue
 from tests.proofs.domain import LOWEST_EDGE
-from tests.specification import FILE, SECTION, SECTIONS, bounds, roundings, sources, tables, written
+from tests.specification import FILE, SECTION, SECTIONS, bounds, evidence, roundings, sources, tables, written
 from tests.specification.evidence import GUARANTEES
 from tests.specification.intervals import Evaluator, Interval, Overflow, Unbounded
 from tests.specification.tables import ROOT
@@ -32,6 +33,15 @@ UNDOCUMENTED = {
 def test_the_tables_are_up_to_date():
     """`make specification` writes them."""
     assert written() == TEXT
+
+
+def test_figures_of_other_contracts_are_called_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    fuzzed = json.loads((ROOT / "snapshots" / "fuzz.json").read_text())["bytecode"]
+    for is_old, bytecode in ((False, fuzzed), (True, {})):
+        monkeypatch.setattr(evidence, "bytecode", lambda code=bytecode: code)
+        monkeypatch.setattr(evidence, "is_stale", lambda _, old=is_old: old)
+        for name in ("campaign", "mutation", "coverage"):
+            assert (evidence.OLD in list(evidence.TABLES[name]())) is is_old
 
 
 def test_every_table_stands_in_it():
