@@ -51,7 +51,6 @@ class Plugin:
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._failed = set[Path]()
-        self._keeps = True
         self._results = dict[Path, Taken]()
         self._codes = self._stack.enter_context(marked())
         TracedChain.trace = Trace(self._codes)
@@ -62,8 +61,6 @@ class Plugin:
             setattr(module, name, chain)
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        some = config.option.keyword or config.option.markexpr or any("::" in argument for argument in config.args)
-        self._keeps = not some
         kept = [item for item in items if not _is_second(item) and not _is_done(item.path)]
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept
@@ -81,7 +78,7 @@ class Plugin:
         taken = self._results.setdefault(item.path, Taken())
         taken.add(self._taken())
         TracedChain.trace.clear()
-        if self._keeps and item.path not in self._failed:
+        if asks_for_whole_files(item.config) and item.path not in self._failed:
             taken.save(result_of(item.path))
 
     def pytest_unconfigure(self) -> None:
@@ -105,6 +102,12 @@ class Plugin:
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     # Before any conftest imports a chain.
     early_config.pluginmanager.register(Plugin())
+
+
+def asks_for_whole_files(config: pytest.Config) -> bool:
+    """Whether a file that runs at all runs whole."""
+    some = config.option.keyword or config.option.markexpr or any("::" in argument for argument in config.args)
+    return not some
 
 
 def _deployed(codes: list[Code]) -> Iterator[tuple[str, Code]]:

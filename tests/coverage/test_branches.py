@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import boa
 import pytest
@@ -15,7 +16,7 @@ from prorata.branches import branches_in, marked
 from prorata.chain import Reverted
 from prorata.embedded import CONTRACTS, Compiler, EmbeddedContract
 from prorata.traced_chain import Trace, TracedChain
-from tests.coverage.plugin import InsteadOfRevm
+from tests.coverage.plugin import InsteadOfRevm, asks_for_whole_files
 
 SOURCE = """
 # pragma version 0.4.3
@@ -291,3 +292,18 @@ def seen() -> (uint256, uint256):
     assert chain.word(contract.address, 0) == 7
     x, gas = chain.call(contract, "seen")
     assert (x, gas > 10**12) == (7, True)
+
+
+@pytest.mark.parametrize(
+    ("argument", "keyword", "markexpr", "whole"),
+    [
+        ("tests/unit", "", "", True),
+        ("tests/unit", "crash", "", False),
+        ("tests/unit", "", "slow", False),
+        ("tests/unit/test_sources.py::test_one", "", "", False),
+    ],
+)
+def test_bug_a_few_tests_stood_for_their_whole_file(argument: str, keyword: str, markexpr: str, whole: bool) -> None:
+    """What `-k` had left of a file was kept as all that the file takes."""
+    config = SimpleNamespace(args=[argument], option=SimpleNamespace(keyword=keyword, markexpr=markexpr))
+    assert asks_for_whole_files(config) is whole

@@ -1,4 +1,4 @@
-"""Faults that other markets have had, or this one, planted in it.
+"""Faults that other markets have had, and one of this market's own, planted in the contracts.
 
 bug = planted.BUGS["fee credited but not collected"]
 with compiling(bug.compiler()):
